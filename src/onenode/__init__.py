@@ -1,0 +1,1 @@
+"""A one-machine, Kubernetes-compatible API whose pods are Podman containers."""

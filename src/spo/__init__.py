@@ -1,0 +1,1 @@
+"""Security Profiles Operator: record, distribute, bind, enforce and audit security profiles."""

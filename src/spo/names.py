@@ -1,0 +1,57 @@
+"""Words that others see: API group, labels, finalizers, paths, annotations. Each lives here once."""
+
+from typing import Final
+
+API_GROUP: Final = "security-profiles-operator.x-k8s.io"
+"""Group of all our kinds."""
+
+OPERATOR_NAME: Final = "security-profiles-operator"
+"""Deployment name, default namespace, and value of the ``app`` label."""
+
+SPOD_NAME: Final = "spod"
+"""Name of the default spod object, of its DaemonSet, and value of the ``name`` label of its pods."""
+
+LOCALHOST_PROFILE_KEY: Final = "seccompProfile.localhostProfile"
+"""Literal status key, so that jsonpath ``{.status.seccompProfile\\.localhostProfile}`` works."""
+
+INSTALLED_FINALIZER: Final = "spo.x-k8s.io/installed-on-nodes"
+"""On profiles; set and dropped by spo.manager: some living node may still list the profile."""
+
+IN_USE_FINALIZER: Final = "in-use-by-active-pods"
+"""On profiles; set and dropped by spo.manager: a pod references the profile."""
+
+NODE_NAME_LABEL: Final = "spo.x-k8s.io/node-name"
+"""On node statuses whose node name fits a label value; set by spo.daemon."""
+
+SECCOMP_POD_ANNOTATION: Final = "seccomp.security.alpha.kubernetes.io/pod"
+"""Written by users of old clusters: ``localhost/<profile>``; read by spo.profiles.paths."""
+
+KUBELET_SECCOMP_ROOT: Final = "/var/lib/kubelet/seccomp"
+"""Where the kubelet and the container runtime look for localhost profiles."""
+
+PROFILES_ROOT: Final = "/var/lib/kubelet/seccomp/operator"
+"""Symbolic link to OPERATOR_ROOT, made by the non-root-enabler."""
+
+OPERATOR_ROOT: Final = "/var/lib/security-profiles-operator"
+"""Where the daemon, uid 65535, keeps the profile files of the node."""
+
+SHIPPED_PROFILES_DIR: Final = "/opt/spo-profiles"
+"""Profiles for the operator's own containers; copied to the node by the non-root-enabler."""
+
+PROFILE_PREFIX: Final = "operator"
+"""First path element of every localhost profile of ours."""
+
+ROOTLESS_UID: Final = 65535
+"""User and group of the daemon."""
+
+LISTENER_DIR: Final = "/var/run/security-profiles-operator"
+"""The only directory in which a seccomp listener socket may lie."""
+
+DAEMON_FIELD_MANAGER: Final = "spod"
+"""Field manager of node statuses, written by spo.daemon."""
+
+MANAGER_FIELD_MANAGER: Final = "security-profiles-operator"
+"""Field manager of profile statuses, written by spo.manager."""
+
+MANAGER_LEASE: Final = "security-profiles-operator-lock"
+"""Lease of the manager's leader election."""

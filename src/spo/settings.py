@@ -1,0 +1,102 @@
+"""Settings of the processes: frozen, units in the names, read from the environment once by ``__main__``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Self
+
+from spo.errors import SpoError
+from spo.names import OPERATOR_NAME
+
+
+class MissingSettingError(SpoError):
+    """A variable without which the process cannot work is absent."""
+
+    def __init__(self, variable: str) -> None:
+        super().__init__(variable)
+        self.variable = variable
+
+    def __str__(self) -> str:
+        return f"{self.variable} environment variable not set"
+
+
+def _required(env: Mapping[str, str], variable: str) -> str:
+    value = env.get(variable, "")
+    if not value:
+        raise MissingSettingError(variable)
+    return value
+
+
+def _watched_namespaces(env: Mapping[str, str], operator_namespace: str) -> tuple[str, ...]:
+    names = [part.strip() for part in env.get("RESTRICT_TO_NAMESPACE", "").split(",") if part.strip()]
+    if names and operator_namespace not in names:
+        names.append(operator_namespace)
+    return tuple(names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonSettings:
+    """What one node's daemon must know."""
+
+    node_name: str
+    """Kubernetes name of this node; the pod gets it from ``spec.nodeName``."""
+    operator_namespace: str = OPERATOR_NAME
+    """Namespace of the operator: the node status lives there."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose profiles are installed; empty: all."""
+    host_root: PurePosixPath = PurePosixPath("/")
+    """Where the node's file system is seen; ``/`` in a pod, whose hostPath volumes keep their paths."""
+    cache_sync_timeout_s: float = 120.0
+    """How long to wait for the first list of every watched kind."""
+    report_delay_s: float = 0.2
+    """How long changes of the node status are collected before they are written."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read ``NODE_NAME``, ``OPERATOR_NAMESPACE``, ``RESTRICT_TO_NAMESPACE``, ``SPO_HOST_ROOT``."""
+        operator_namespace = _required(env, "OPERATOR_NAMESPACE")
+        return cls(
+            node_name=_required(env, "NODE_NAME"),
+            operator_namespace=operator_namespace,
+            namespaces=_watched_namespaces(env, operator_namespace),
+            host_root=PurePosixPath(env.get("SPO_HOST_ROOT") or "/"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerSettings:
+    """What the manager must know."""
+
+    operator_namespace: str = OPERATOR_NAME
+    """Namespace of the operator: node statuses and the Lease live there."""
+    identity: str = "manager"
+    """Holder name in the Lease: the pod name."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose profiles are looked after; empty: all."""
+    cache_sync_timeout_s: float = 120.0
+    """How long to wait for the first list of every watched kind."""
+    node_gone_after_s: float = 300.0
+    """How long a node may be without a spod pod, or NotReady, before deletion stops waiting for it."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read ``OPERATOR_NAMESPACE``, ``POD_NAME`` or ``HOSTNAME``, ``RESTRICT_TO_NAMESPACE``."""
+        operator_namespace = _required(env, "OPERATOR_NAMESPACE")
+        return cls(
+            operator_namespace=operator_namespace,
+            identity=env.get("POD_NAME") or env.get("HOSTNAME") or "manager",
+            namespaces=_watched_namespaces(env, operator_namespace),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnablerSettings:
+    """What the non-root-enabler must know."""
+
+    host_root: PurePosixPath = PurePosixPath("/")
+    """Where the node's file system is seen."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read ``SPO_HOST_ROOT``."""
+        return cls(host_root=PurePosixPath(env.get("SPO_HOST_ROOT") or "/"))
