@@ -1,0 +1,57 @@
+# `make demo` and `make test` do all the set-up themselves; `make help` lists the targets.
+PYTHON := .venv/bin/python
+SETUP := python3 tools/setup.py
+SOURCES := src tests tools
+
+.PHONY: help setup demo up down test check format lint types layers unit generate bench lock
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST)
+
+setup: ## Install Debian packages, .venv with locked versions, kubectl; does nothing the second time
+	@$(SETUP)
+
+demo: setup ## Start a one-machine cluster, show a profile from apply to enforcement, stop everything
+	@$(PYTHON) tools/demo.py
+
+up: setup ## Start the one-machine cluster with the operator and print the KUBECONFIG line
+	@$(PYTHON) tools/devcluster.py up
+
+down: setup ## Stop it and remove what it put on this machine
+	@$(PYTHON) tools/devcluster.py down
+
+test: check ## Everything: check, then the tests that need root, Podman, or a cluster
+	$(PYTHON) -m pytest tests/contract tests/e2e
+
+check: setup lint types layers unit ## Format, lint, types, layers, unit tests; no root needed
+
+lint:
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/ruff check $(SOURCES)
+
+types:
+	.venv/bin/mypy
+
+layers:
+	.venv/bin/lint-imports
+
+unit:
+	$(PYTHON) -m pytest tests/unit
+
+format: ## Rewrite the sources in the project's format
+	.venv/bin/ruff format $(SOURCES)
+	.venv/bin/ruff check --fix $(SOURCES)
+
+generate: ## Write generated files again: CRDs, syscall tables
+	$(PYTHON) tools/generate_crds.py
+	$(PYTHON) tools/generate_syscall_tables.py
+
+bench: setup ## Measure; results go to bench/RESULTS.md
+	$(PYTHON) bench/profile_latency.py
+
+COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/pip-compile -q --generate-hashes --allow-unsafe \
+	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+lock: ## Resolve the newest versions allowed by pyproject.toml and lock them with hashes
+	$(COMPILE) -o requirements/runtime.txt pyproject.toml
+	$(COMPILE) --extra onenode --extra dev -c requirements/runtime.txt -o requirements/dev.txt pyproject.toml

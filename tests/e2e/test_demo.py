@@ -1,0 +1,24 @@
+"""The README's demo, as a user runs it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_demo_shows_everything_and_leaves_nothing(cluster: Cluster) -> None:
+    if not cluster.own:
+        pytest.skip("the demo brings its own cluster; KUBECONFIG names another")
+    done = subprocess.run(
+        (sys.executable, str(ROOT / "tools/demo.py")), check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Seccomp:\t2" in done.stdout
+    assert "make up" in done.stdout
+    assert not Path("/var/lib/security-profiles-operator").exists()
+    assert not (ROOT / ".run/onenode").exists()

@@ -1,0 +1,252 @@
+"""Show a seccomp profile from ``kubectl apply`` to a refused system call, then clean up.
+
+Every line that begins with ``$`` is run as printed; each result is checked, so the demo fails when
+the product does.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from devcluster import KUBECTL, ROOT, ClusterError, DevCluster
+
+NAMESPACE = "my-namespace"
+IMAGE = "localhost/busybox:dev"
+LOCALHOST_PROFILE = f"operator/{NAMESPACE}/profile1.json"
+DEADLINE_S = 20.0
+
+PROFILE = f"""\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: {NAMESPACE}
+---
+apiVersion: security-profiles-operator.x-k8s.io/v1beta1
+kind: SeccompProfile
+metadata:
+  namespace: {NAMESPACE}
+  name: profile1
+spec:
+  defaultAction: SCMP_ACT_LOG
+"""
+BAD_PROFILE = PROFILE.replace("profile1", "profile2").replace("SCMP_ACT_LOG", "SCMP_ACT_PERMIT")
+REFUSE_MKDIR = '{"spec":{"syscalls":[{"action":"SCMP_ACT_ERRNO","names":["mkdir","mkdirat"]}]}}'
+TRY_MKDIR = "mkdir /tmp/forbidden; grep Seccomp: /proc/self/status; sleep 3600"
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  namespace: {namespace}
+  name: {name}
+{annotations}spec:
+  terminationGracePeriodSeconds: 1
+{security}  containers:
+    - name: test-container
+      image: {image}
+      command: [sh, -c, "{script}"]
+"""
+SECURITY_CONTEXT = f"""\
+  securityContext:
+    seccompProfile:
+      type: Localhost
+      localhostProfile: {LOCALHOST_PROFILE}
+"""
+ANNOTATIONS = f"""\
+  annotations:
+    seccomp.security.alpha.kubernetes.io/pod: "localhost/{LOCALHOST_PROFILE}"
+"""
+POD_TEMPLATE = f"""\
+apiVersion: v1
+kind: PodTemplate
+metadata:
+  namespace: {NAMESPACE}
+  name: myapp
+template:
+  metadata:
+    labels:
+      app: myapp
+  spec:
+    containers:
+      - name: test-container
+        image: {IMAGE}
+"""
+
+
+class DemoError(Exception):
+    """Something did not happen that should have."""
+
+
+def pod(name: str, *, annotations: str = "", security: str = "") -> str:
+    """Manifest of a pod that tries to make a directory."""
+    return POD.format(
+        namespace=NAMESPACE,
+        name=name,
+        annotations=annotations,
+        security=security,
+        image=IMAGE,
+        script=TRY_MKDIR,
+    )
+
+
+class Demo:
+    """Runs and prints commands against one cluster."""
+
+    def __init__(self, cluster: DevCluster) -> None:
+        self._cluster = cluster
+        path = f"{KUBECTL.parent}:{os.environ.get('PATH', '')}"
+        self._environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PATH": path}
+
+    def say(self, text: str) -> None:
+        """Print a heading."""
+        print(f"\n# {text}", flush=True)
+
+    def shell(self, line: str, *, stdin: str = "", fails: bool = False) -> str:
+        """Run one line as a user would type it; print it, its input and its output.
+
+        The lines are the constants of this file: this is the one place where a shell is wanted, as the
+        documented commands use pipes and substitutions.
+        """
+        print(f"$ {line}", flush=True)
+        if stdin:
+            print("".join(f"    {row}\n" for row in stdin.splitlines()), end="", flush=True)
+        done = subprocess.run(
+            ("bash", "-o", "pipefail", "-c", line),
+            input=stdin,
+            env=self._environment,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        print(done.stdout, end="", flush=True)
+        if bool(done.returncode) != fails:
+            raise DemoError(f"{line}: exit {done.returncode}")
+        return done.stdout
+
+    def expect(self, wanted: str, output: str) -> None:
+        """Fail unless the output has the text."""
+        if wanted not in output:
+            raise DemoError(f"expected {wanted!r} in: {output}")
+
+    def quiet(self, line: str) -> str:
+        """Output of a command that is not shown."""
+        done = subprocess.run(
+            ("bash", "-c", line), env=self._environment, check=False, capture_output=True, text=True
+        )
+        return done.stdout
+
+    def wait_until(self, line: str, prints: str) -> None:
+        """Repeat a command until its output has the text, for a limited time."""
+        deadline = time.monotonic() + DEADLINE_S
+        while prints not in self.quiet(line):
+            if time.monotonic() > deadline:
+                raise DemoError(f"not within {DEADLINE_S:.0f} s: {prints!r} in the output of {line}")
+            time.sleep(0.05)
+
+    def create_profile(self) -> Path:
+        """Apply, wait, look at the object and the file."""
+        file = self._cluster.seccomp_root / LOCALHOST_PROFILE
+        self.say("Create a profile; the daemon puts it on the node")
+        self.shell("kubectl apply -f -", stdin=PROFILE)
+        self.shell(f"kubectl --namespace {NAMESPACE} wait --for=condition=ready seccompprofile/profile1")
+        get = f"kubectl --namespace {NAMESPACE} get seccompprofile profile1 --output wide"
+        self.expect(LOCALHOST_PROFILE, self.shell(get))
+        self.expect("644", self.shell(f"stat --format '%a %u %n' {file}; cat {file}; echo"))
+        if json.loads(file.read_text()) != {"defaultAction": "SCMP_ACT_LOG"}:
+            raise DemoError(f"{file} is not what the spec says")
+        self.say("Bad input is refused at once, with the field")
+        self.expect("spec.defaultAction", self.shell("kubectl apply -f -", stdin=BAD_PROFILE, fails=True))
+        self.say("Change the profile: the file follows")
+        self.shell(
+            f"kubectl --namespace {NAMESPACE} patch seccompprofile profile1 --type=merge -p '{REFUSE_MKDIR}'"
+        )
+        self.wait_until(f"cat {file}", "mkdirat")
+        self.shell(f"jq . {file}")
+        return file
+
+    def run_pods(self) -> None:
+        """One pod by security context, one by annotation; the system call is refused in both."""
+        self.say("Run a pod under the profile: by securityContext, and by the annotation of older clusters")
+        self.shell("kubectl apply -f -", stdin=pod("test-pod", security=SECURITY_CONTEXT))
+        self.shell("kubectl apply -f -", stdin=pod("annotated-pod", annotations=ANNOTATIONS))
+        self.shell(
+            f"kubectl --namespace {NAMESPACE} wait --for=condition=ready pod/test-pod pod/annotated-pod"
+        )
+        self.say("Seccomp: 2 is filter mode; mkdir is refused")
+        for name in ("test-pod", "annotated-pod"):
+            log = f"kubectl --namespace {NAMESPACE} logs {name}"
+            self.wait_until(log, "Seccomp:")
+            output = self.shell(log)
+            self.expect("Operation not permitted", output)
+            self.expect("Seccomp:\t2", output)
+        self.say("The profile knows its pods")
+        users = "--output=jsonpath='{.status.activeWorkloads}'"
+        self.shell(f"kubectl --namespace {NAMESPACE} get seccompprofile profile1 {users}; echo")
+
+    def patch_template(self) -> None:
+        """The documented patch with the path from the status."""
+        self.say("Put the profile into a pod template, with the path taken from the profile's status")
+        self.shell("kubectl apply -f -", stdin=POD_TEMPLATE)
+        path = (
+            f"$(kubectl --namespace {NAMESPACE} get seccompprofile profile1 "
+            "--output=jsonpath='{.status.seccompProfile\\.localhostProfile}')"
+        )
+        patch = (
+            '{"template": {"spec": {"securityContext": {"seccompProfile": '
+            f'{{"type": "Localhost", "localhostProfile": "\'{path}\'"}}}}}}}}}}'
+        )
+        self.shell(f"kubectl --namespace {NAMESPACE} patch podtemplate myapp --patch '{patch}'")
+        shown = self.shell(
+            f"kubectl --namespace {NAMESPACE} get podtemplate myapp "
+            "--output=jsonpath='{.template.spec.securityContext}' | jq ."
+        )
+        self.expect(LOCALHOST_PROFILE, shown)
+
+    def delete_in_use(self, file: Path) -> None:
+        """A profile in use stays; it goes with the last pod."""
+        self.say("Delete the profile while pods use it: it stays")
+        get = f"kubectl --namespace {NAMESPACE} get seccompprofile profile1"
+        self.shell(f"kubectl --namespace {NAMESPACE} delete seccompprofile profile1 --wait=false")
+        self.wait_until(get, "Terminating")
+        self.expect("Terminating", self.shell(get))
+        self.shell(f"ls {file}")
+        self.say("Delete the pods: the profile and its file go")
+        self.shell(f"kubectl --namespace {NAMESPACE} delete pod test-pod annotated-pod")
+        self.shell(f"kubectl --namespace {NAMESPACE} wait --for=delete seccompprofile/profile1 --timeout=20s")
+        self.shell(f"ls {file}", fails=True)
+
+    def run(self) -> None:
+        """All steps."""
+        file = self.create_profile()
+        self.run_pods()
+        self.patch_template()
+        self.delete_in_use(file)
+
+
+def main() -> None:
+    """Start, show, stop."""
+    cluster = DevCluster(state=ROOT / ".run/onenode")
+    failure = ""
+    try:
+        print("# Start onenode (the one-machine API) and the operator", flush=True)
+        cluster.up()
+        demo = Demo(cluster)
+        demo.shell("kubectl get nodes,pods --all-namespaces")
+        demo.run()
+    except (ClusterError, DemoError) as error:
+        failure = str(error)
+    finally:
+        print("\n# Stop everything", flush=True)
+        cluster.down()
+    if failure:
+        sys.exit(f"demo failed: {failure}")
+    print(
+        "\nDone; nothing is left running. To go on by hand: `make up` (prints KUBECONFIG), then `make down`."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""A cluster of one machine for trying things out: onenode, the operator's image, the operator's pods.
+
+``up`` leaves it running, ``down`` takes everything away again: pods, the API server, and what the
+operator put on the node. Tests and the demo use the same class with a node root of their own.
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+KUBECTL = ROOT / ".venv/bin/kubectl"
+OPERATOR_MANIFEST = ROOT / "deploy/onenode/operator.yaml"
+OPERATOR_NAMESPACE = "security-profiles-operator"
+SECCOMP_ROOT = "var/lib/kubelet/seccomp"
+OPERATOR_ROOT = "var/lib/security-profiles-operator"
+DEFAULT_PORT = 16443
+
+
+class ClusterError(Exception):
+    """The cluster did not come up or did not do what was asked; the message says what happened."""
+
+
+def rooted(path: str, node_root: Path) -> str:
+    """Path below the node root."""
+    return str(node_root / path.lstrip("/"))
+
+
+def operator_objects(node_root: Path) -> list[dict[str, Any]]:
+    """The operator's manifest; with a node root other than / its host paths lie below it.
+
+    The paths then are the same inside the containers and on the node, so that the symbolic link that
+    the non-root-enabler makes leads to the same place for everybody.
+    """
+    objects = [item for item in yaml.safe_load_all(OPERATOR_MANIFEST.read_text()) if item]
+    if node_root == Path("/"):
+        return objects
+    for pod in (item for item in objects if item["kind"] == "Pod"):
+        moved = set()
+        for volume in pod["spec"].get("volumes", []):
+            if "hostPath" in volume:
+                volume["hostPath"]["path"] = rooted(volume["hostPath"]["path"], node_root)
+                moved.add(volume["name"])
+        for container in (*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]):
+            mounts = [mount for mount in container.get("volumeMounts", []) if mount["name"] in moved]
+            for mount in mounts:
+                mount["mountPath"] = rooted(mount["mountPath"], node_root)
+            if mounts:
+                container.setdefault("env", []).append({"name": "SPO_HOST_ROOT", "value": str(node_root)})
+    return objects
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(kw_only=True)
+class DevCluster:
+    """onenode and the operator, or a part of them."""
+
+    state: Path
+    """Folder of the API server: objects, certificates, kubeconfig. Made by ``up``."""
+    node_root: Path = Path("/")
+    """Where the node's file system begins."""
+    port: int = DEFAULT_PORT
+    node_name: str = field(default_factory=socket.gethostname)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """For ``KUBECONFIG``."""
+        return self.state / "kubeconfig"
+
+    @property
+    def seccomp_root(self) -> Path:
+        """The kubelet's seccomp root of this node."""
+        return self.node_root / SECCOMP_ROOT
+
+    def onenode(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one onenode command."""
+        command = (sys.executable, "-m", "onenode", *arguments)
+        return self._run(command, check=check)
+
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl against this cluster."""
+        return self._run((str(KUBECTL), *arguments), stdin=stdin, check=check)
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """kubectl apply of objects."""
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+    def start_api(self) -> None:
+        """Start onenode; returns when it answers. Does nothing when it runs."""
+        self.onenode(
+            "up",
+            f"--state={self.state}",
+            f"--crds={ROOT / 'deploy/crds'}",
+            f"--node-name={self.node_name}",
+            f"--node-root={self.node_root}",
+            f"--port={self.port}",
+        )
+
+    def start_operator(self) -> None:
+        """Build the image if needed, apply the operator's objects, wait until both pods run."""
+        self._run((sys.executable, str(ROOT / "tools/dev_image.py")))
+        self.apply(*operator_objects(self.node_root))
+        wait = ("wait", "--for=condition=ready", "--timeout=60s", f"--namespace={OPERATOR_NAMESPACE}")
+        self.kubectl(*wait, "pod", "--selector=app=security-profiles-operator")
+
+    def stop_operator(self) -> None:
+        """Delete pods, profiles and the operator in this order, then its empty folders on the node."""
+        selector = f"--field-selector=metadata.namespace!={OPERATOR_NAMESPACE}"
+        gone = ("--ignore-not-found", "--timeout=60s")
+        self.kubectl("delete", "pods", "--all-namespaces", selector, "--grace-period=1", *gone)
+        self.kubectl("delete", "seccompprofiles", "--all", "--all-namespaces", *gone)
+        self.kubectl("delete", "namespace", OPERATOR_NAMESPACE, *gone)
+        remove_operator_folders(self.node_root)
+
+    def up(self) -> None:
+        """API server and operator."""
+        self.start_api()
+        self.start_operator()
+
+    def down(self) -> None:
+        """Leave nothing running and nothing on the node, whatever state things are in."""
+        failure: ClusterError | None = None
+        if self.kubeconfig.exists():
+            try:
+                self.stop_operator()
+            except ClusterError as error:
+                failure = error
+        self.onenode("down", f"--state={self.state}", "--purge")
+        if failure:
+            raise failure
+
+    def _run(
+        self, command: Sequence[str], *, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command,
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            input=stdin if stdin is not None else "",
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if check and done.returncode:
+            raise ClusterError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+
+def remove_operator_folders(node_root: Path) -> None:
+    """Remove what the non-root-enabler made, as long as nobody keeps a file in it."""
+    target = node_root / OPERATOR_ROOT
+    link = node_root / SECCOMP_ROOT / "operator"
+    if target.is_dir():
+        for folder in sorted((path for path in target.rglob("*") if path.is_dir()), reverse=True):
+            remove_if_empty(folder)
+        remove_if_empty(target)
+    if link.is_symlink() and not target.exists():
+        link.unlink()
+    for folder in (node_root / SECCOMP_ROOT, node_root / "var/lib/kubelet"):
+        remove_if_empty(folder)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a directory unless it holds something."""
+    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def main() -> None:
+    """Parse the command line: up or down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=("up", "down"))
+    arguments = parser.parse_args()
+    cluster = DevCluster(state=ROOT / ".run/onenode")
+    try:
+        if arguments.action == "up":
+            cluster.up()
+            print(f"export KUBECONFIG={cluster.kubeconfig}\nexport PATH={KUBECTL.parent}:$PATH")
+        else:
+            cluster.down()
+            print("stopped: no pod, no server, no profile left on this node")
+    except ClusterError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
