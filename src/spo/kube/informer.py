@@ -1,0 +1,213 @@
+"""A cache that follows the API server: the way every reconciler reads.
+
+Reflectors (one per namespace) learn what exists, the informer stores it (projected, indexed) and tells
+its listeners, which usually enqueue a request.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar, cast, overload
+
+from spo import klog
+from spo.api.resource import Resource
+from spo.kube.cache import Cache, IndexFunction, Key
+from spo.kube.client import KubeClient
+from spo.kube.clock import SYSTEM_CLOCK, Clock
+from spo.kube.reflector import InformerStats, Reflector, ReflectorSettings, Scope
+from spo.kube.wire import KeyMeta, KubeObject, Page, Unreadable
+
+log = klog.get("informer")
+
+T = TypeVar("T", bound=KubeObject)
+U = TypeVar("U")
+
+Listener = Callable[[U | None, U | None], None]
+"""Called with (old, new) after the cache changed; ``None``: was or is absent. Must not block or raise."""
+
+
+class Informer(Generic[U]):
+    """A local copy of all objects of one kind that match, in the given namespaces (none given: all).
+
+    ``project`` turns an object into what is worth keeping; ``None`` leaves it out. A change that the
+    projection does not show is not reported to listeners.
+    """
+
+    @overload
+    def __init__(
+        self: "Informer[T]",
+        client: KubeClient,
+        resource: Resource[T],
+        namespaces: Sequence[str] = (),
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        settings: ReflectorSettings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        client: KubeClient,
+        resource: Resource[T],
+        namespaces: Sequence[str] = (),
+        *,
+        project: Callable[[T], U | None],
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        settings: ReflectorSettings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        client: KubeClient,
+        resource: Resource[Any],
+        namespaces: Sequence[str] = (),
+        *,
+        project: Callable[[Any], U | None] | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        settings: ReflectorSettings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.cache: Cache[U] = Cache(resource.kind)
+        self.stats = InformerStats()
+        self._kind = resource.kind
+        self._project = project
+        self._listeners: list[Listener[U]] = []
+        self._reflectors = [
+            Reflector(
+                client,
+                resource,
+                Scope(namespace, label_selector, field_selector),
+                self,
+                settings=settings or ReflectorSettings(),
+                clock=clock,
+            )
+            for namespace in (dict.fromkeys(namespaces) or (None,))
+        ]
+
+    def add_index(self, name: str, function: IndexFunction[U]) -> None:
+        """Let ``cache.by_index(name, value)`` answer."""
+        self.cache.add_index(name, function)
+
+    def add_listener(self, listener: Listener[U]) -> None:
+        """Call ``listener`` for every change from now on, and at once for what is already here."""
+        self._listeners.append(listener)
+        for present in self.cache.list():
+            listener(None, present)
+
+    async def synced(self) -> None:
+        """Wait for the first complete list."""
+        for reflector in self._reflectors:
+            await reflector.synced.wait()
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether :meth:`synced` would return at once."""
+        return all(reflector.synced.is_set() for reflector in self._reflectors)
+
+    @property
+    def last_list_complete(self) -> bool:
+        """Whether absent from the cache means absent from the API server.
+
+        ``False`` before the first list, after the server forgot our version until everything was
+        listed again, and while some object cannot be read.
+        """
+        return all(reflector.complete for reflector in self._reflectors) and not self.cache.unreadable
+
+    async def run(self) -> None:
+        """Follow the API server until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for reflector in self._reflectors:
+                group.create_task(reflector.run())
+
+    # The target of the reflectors.
+
+    def begin(self, namespace: str | None) -> "_Snapshot[U]":
+        """See :class:`spo.kube.reflector.Target`."""
+        return _Snapshot(self, namespace)
+
+    def changed(self, obj: KubeObject) -> None:
+        """See :class:`spo.kube.reflector.Target`."""
+        key, kept = key_of(obj), self.keep(obj)
+        if isinstance(kept, Unreadable):
+            self.not_readable(kept)
+        else:
+            self.store([(key, kept)])
+
+    def deleted(self, metadata: KeyMeta) -> None:
+        """See :class:`spo.kube.reflector.Target`."""
+        self.store([(Key(metadata.namespace, metadata.name), None)])
+
+    def not_readable(self, one: Unreadable) -> None:
+        """See :class:`spo.kube.reflector.Target`. The last readable state stays in the cache."""
+        self.stats.unreadable += 1
+        key = Key(one.metadata.namespace, one.metadata.name)
+        if self.cache.mark_unreadable(key, one.problem):
+            name, namespace = one.metadata.name, one.metadata.namespace
+            log.warning(
+                "cannot read object", kind=self._kind, name=name, namespace=namespace, problem=one.problem
+            )
+
+    def keep(self, obj: KubeObject) -> U | Unreadable | None:
+        """What to store of an object; never raises, whatever the object holds."""
+        if self._project is None and not self.cache.has_indexes:
+            return cast("U", obj)
+        try:
+            kept = cast("U", obj) if self._project is None else self._project(obj)
+            if kept is not None:
+                self.cache.check(kept)
+        except Exception as error:  # The content is hostile: one object must not stop a whole kind.
+            metadata = obj.metadata
+            key = KeyMeta(metadata.name, metadata.namespace or "", metadata.uid, metadata.resource_version)
+            return Unreadable(key, f"{type(error).__name__}: {error}")
+        return kept
+
+    def store(self, news: list[tuple[Key, U | None]]) -> None:
+        """Change the cache as a whole, then tell the listeners."""
+        changes = self.cache.update(news)
+        for old, new in changes:
+            for listener in self._listeners:
+                listener(old, new)
+
+
+class _Snapshot(Generic[U]):
+    """One list under way; see :class:`spo.kube.reflector.Snapshot`."""
+
+    def __init__(self, informer: Informer[U], namespace: str | None) -> None:
+        self._informer = informer
+        self._namespace = namespace
+        self._found: dict[Key, U | None] = {}
+        self._unreadable: dict[Key, Unreadable] = {}
+
+    def add(self, page: Page[Any]) -> None:
+        for obj in page.items:
+            key, kept = key_of(obj), self._informer.keep(obj)
+            if isinstance(kept, Unreadable):
+                self._unreadable[key] = kept
+            else:
+                self._found[key] = kept
+        for one in page.unreadable:
+            self._unreadable[Key(one.metadata.namespace, one.metadata.name)] = one
+
+    def commit(self) -> None:
+        cache = self._informer.cache
+        cached = cache.keys(self._namespace)
+        gone = [key for key in cached if key not in self._found and key not in self._unreadable]
+        cache.forget_unreadable(
+            key
+            for key in list(cache.unreadable)
+            if self._namespace in {None, key.namespace} and key not in self._unreadable
+        )
+        for one in self._unreadable.values():
+            self._informer.not_readable(one)
+        news: list[tuple[Key, U | None]] = [*self._found.items(), *((key, None) for key in gone)]
+        self._informer.store(news)
+        self._informer.stats.missed_deletions += len(gone)
+
+
+def key_of(obj: KubeObject) -> Key:
+    """Where the object lives."""
+    return Key(obj.metadata.namespace or "", obj.metadata.name)
