@@ -1,0 +1,252 @@
+"""Strategic merge patch: a merge patch that knows which lists are keyed.
+
+Pure. Follows the algorithm of the real server, its order rules included: the schema says per field with
+``x-kubernetes-patch-strategy`` and ``x-kubernetes-patch-merge-key`` how lists merge.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from onenode.causes import go_print
+from onenode.list_types import canonical
+from onenode.patch import PatchError
+
+__all__ = ["strategic_merge_patch"]
+
+_DIRECTIVE: Final = "$patch"
+_RETAIN_KEYS: Final = "$retainKeys"
+_DELETE_FROM_LIST: Final = "$deleteFromPrimitiveList/"
+_ELEMENT_ORDER: Final = "$setElementOrder/"
+
+Schema = dict[str, Any]
+
+
+def strategic_merge_patch(doc: dict[str, Any], patch: Any, schema: Schema) -> dict[str, Any]:
+    """Apply a strategic merge patch.
+
+    Args:
+        doc: the current object; it is not changed.
+        patch: the decoded body.
+        schema: schema of the kind, from ``builtin_schema``.
+
+    Raises:
+        PatchError: 400 if the patch is not an object, 500 if a list item lacks its merge key or a directive
+            is unknown, as the real server answers.
+    """
+    if not isinstance(patch, dict):
+        kind = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(type(patch), "number")
+        text = f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        raise PatchError(400, "BadRequest", text)
+    return _merge_map(copy.deepcopy(doc), copy.deepcopy(patch), schema)
+
+
+def _broken(text: str) -> PatchError:
+    return PatchError(500, "", text)
+
+
+def _member(schema: Schema, name: str) -> Schema:
+    member = (schema.get("properties") or {}).get(name)
+    if member is None:
+        member = schema.get("additionalProperties")
+    return member if isinstance(member, dict) else {}
+
+
+def _strategy(member: Schema) -> set[str]:
+    return set(str(member.get("x-kubernetes-patch-strategy", "")).split(","))
+
+
+def _merge_map(original: dict[str, Any], patch: dict[str, Any], schema: Schema) -> dict[str, Any]:
+    if _DIRECTIVE in patch:
+        return _whole_map(patch)
+    _retain_keys(original, patch)
+    _merge_ordered_lists(original, patch, schema)
+    for key, value in patch.items():
+        if key.startswith(_DELETE_FROM_LIST):
+            _delete_from_list(original, key.removeprefix(_DELETE_FROM_LIST), value)
+        elif value is None:
+            original.pop(key, None)
+        elif key in original:
+            original[key] = _merge_value(original[key], value, _member(schema, key))
+        else:
+            original[key] = _plain(value)
+    return original
+
+
+def _whole_map(patch: dict[str, Any]) -> dict[str, Any]:
+    match patch.pop(_DIRECTIVE):
+        case "replace":
+            return patch
+        case "delete":
+            return {}
+        case other:
+            raise _broken(f"unknown patch type: {go_print(other)} in map: {go_print(patch)}")
+
+
+def _retain_keys(original: dict[str, Any], patch: dict[str, Any]) -> None:
+    kept = patch.pop(_RETAIN_KEYS, None)
+    if kept is None:
+        return
+    if not isinstance(kept, list):
+        raise _broken("invalid patch format of retainKeys list")
+    for key in patch:
+        if key not in kept and not key.startswith("$"):
+            raise _broken("the retainKeys list doesn't contain all keys present in the patch")
+    for key in list(original):
+        if key not in kept:
+            del original[key]
+
+
+def _delete_from_list(original: dict[str, Any], key: str, values: Any) -> None:
+    if not isinstance(values, list):
+        raise _broken(f"invalid patch format of primitive list: {key}")
+    gone = {canonical(value) for value in values}
+    if isinstance(original.get(key), list):
+        original[key] = [item for item in original[key] if canonical(item) not in gone]
+
+
+def _merge_value(original: Any, patch: Any, member: Schema) -> Any:
+    if isinstance(original, dict) and isinstance(patch, dict):
+        return patch if "replace" in _strategy(member) else _merge_map(original, patch, member)
+    if isinstance(original, list) and isinstance(patch, list):
+        if "merge" in _strategy(member):
+            return _merge_list(original, patch, member)
+        return patch
+    return _plain(patch)
+
+
+def _plain(value: Any) -> Any:
+    """A value new to the document: without nulls and directives."""
+    if isinstance(value, dict):
+        return {
+            key: _plain(item)
+            for key, item in value.items()
+            if item is not None
+            and key not in (_DIRECTIVE, _RETAIN_KEYS)
+            and not key.startswith((_DELETE_FROM_LIST, _ELEMENT_ORDER))
+        }
+    if isinstance(value, list):
+        deleted = [item for item in value if isinstance(item, dict) and item.get(_DIRECTIVE) == "delete"]
+        return [_plain(item) for item in value if item not in deleted]
+    return value
+
+
+def _merge_list(original: list[Any], patch: list[Any], member: Schema) -> list[Any]:
+    if not original and not patch:
+        return original
+    key = member.get("x-kubernetes-patch-merge-key")
+    items = [*original, *patch]
+    if not all(isinstance(item, dict) for item in items):
+        if any(isinstance(item, dict | list) for item in items):
+            raise _broken("list element types are not identical")
+        merged = list({canonical(item): item for item in items}.values())
+        return _in_order(merged, patch, original, canonical)
+    if not key:
+        raise _broken("cannot merge lists without merge key")
+    kept, plain = _apply_item_directives(original, patch, key)
+    merged = _merge_items(kept, plain, key, member.get("items") or {})
+    return _in_order(merged, plain, original, _key_of(key))
+
+
+def _key_of(key: str) -> Callable[[Any], str]:
+    return lambda item: canonical(item.get(key) if isinstance(item, dict) else item)
+
+
+def _require_key(item: dict[str, Any], key: str) -> None:
+    if key not in item:
+        raise _broken(f"map: {go_print(item)} does not contain declared merge key: {key}")
+
+
+def _apply_item_directives(
+    original: list[dict[str, Any]], patch: list[dict[str, Any]], key: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Items left of the original, and the patch items that are plain."""
+    plain: list[dict[str, Any]] = []
+    replace = False
+    for item in patch:
+        match item.get(_DIRECTIVE):
+            case None:
+                plain.append(item)
+            case "delete":
+                _require_key(item, key)
+                original = [held for held in original if held.get(key) != item[key]]
+            case "replace":
+                replace = True
+            case other:
+                raise _broken(f"unknown patch type: {go_print(other)} in map: {go_print(item)}")
+    return (plain, []) if replace else (original, plain)
+
+
+def _merge_items(
+    original: list[dict[str, Any]], patch: list[dict[str, Any]], key: str, items: Schema
+) -> list[dict[str, Any]]:
+    merged = list(original)
+    for item in patch:
+        _require_key(item, key)
+        for index, held in enumerate(merged):
+            if held.get(key) == item[key]:
+                merged[index] = _merge_map(held, item, items)
+                break
+        else:
+            merged.append(_plain(item))
+    return merged
+
+
+def _in_order(
+    merged: Sequence[Any], wanted: Sequence[Any], server: Sequence[Any], key: Callable[[Any], str]
+) -> list[Any]:
+    """Items of the patch in the order of the patch, the others where the server had them."""
+    wanted_at = {key(item): index for index, item in enumerate(wanted)}
+    server_at = {key(item): index for index, item in enumerate(server)}
+    ours = sorted((item for item in merged if key(item) in wanted_at), key=lambda item: wanted_at[key(item)])
+    theirs = sorted(
+        (item for item in merged if key(item) not in wanted_at),
+        key=lambda item: server_at.get(key(item), len(server_at)),
+    )
+    ordered: list[Any] = []
+    while ours and theirs:
+        left, right = server_at.get(key(theirs[0])), server_at.get(key(ours[0]))
+        first = theirs if left is not None and right is not None and left < right else ours
+        ordered.append(first.pop(0))
+    return ordered + ours + theirs
+
+
+def _merge_ordered_lists(original: dict[str, Any], patch: dict[str, Any], schema: Schema) -> None:
+    """Merge the lists whose order the patch gives; they are then done."""
+    for directive in [key for key in patch if key.startswith(_ELEMENT_ORDER)]:
+        order = patch.pop(directive)
+        name = directive.removeprefix(_ELEMENT_ORDER)
+        if not isinstance(order, list):
+            raise _broken(f"invalid patch format of setElementOrder list: {name}")
+        changed = patch.get(name)
+        before = original.get(name)
+        if changed is None and name in patch:
+            continue
+        if not isinstance(before, list) and not isinstance(changed, list):
+            continue
+        member = _member(schema, name)
+        before = before if isinstance(before, list) else []
+        merge_key = member.get("x-kubernetes-patch-merge-key")
+        key = _key_of(merge_key) if merge_key else canonical
+        if isinstance(changed, list):
+            _check_order(changed, order, key)
+            merged = _merge_value(copy.deepcopy(before), changed, member) if before else _plain(changed)
+        else:
+            merged = before
+        original[name] = _in_order(merged, order, before, key)
+        patch.pop(name, None)
+
+
+def _check_order(changed: list[Any], order: list[Any], key: Callable[[Any], str]) -> None:
+    listed = [key(item) for item in order]
+    position = 0
+    for item in changed:
+        if isinstance(item, dict) and _DIRECTIVE in item:
+            continue
+        try:
+            position = listed.index(key(item), position) + 1
+        except ValueError:
+            text = f"The order in patch list:\n{go_print(changed)}\n doesn't match $setElementOrder list:\n"
+            raise _broken(f"{text}{go_print(order)}\n") from None
