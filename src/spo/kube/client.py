@@ -11,10 +11,26 @@ from lightkube.config.kubeconfig import SingleConfig
 from spo.api.resource import Resource
 from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.config import load_config
-from spo.kube.errors import GoneError, InvalidError, MalformedResponseError, ServerError, api_error
+from spo.kube.errors import (
+    GoneError,
+    InvalidError,
+    MalformedResponseError,
+    ServerError,
+    UnreadableObjectError,
+    api_error,
+)
 from spo.kube.lines import LineTooLongError, UnfinishedLineError, split_lines
 from spo.kube.transport import ClientLimits, HttpRequest, Transport
-from spo.kube.wire import KubeObject, Page, WatchError, WatchEvent, decode_event, decode_object, decode_page
+from spo.kube.wire import (
+    KubeObject,
+    Page,
+    Unreadable,
+    WatchError,
+    WatchEvent,
+    decode_event,
+    decode_object,
+    decode_page,
+)
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -30,7 +46,8 @@ class KubeClient:
     """A connection to one API server.
 
     Use as ``async with KubeClient(config) as client``. Every method raises a child of
-    :class:`spo.kube.errors.KubeError`; ``field_manager`` is the name under which writes appear in
+    :class:`spo.kube.errors.KubeError`, or UnreadableObjectError for an object that does not fit its struct
+    (a write was carried out then). ``field_manager`` is the name under which writes appear in
     ``managedFields``.
     """
 
@@ -305,9 +322,13 @@ class KubeClient:
     async def _one(self, resource: Resource[T], request: HttpRequest) -> T:
         body = await self._transport.send(request)
         try:
-            return decode_object(body, resource.type)
+            found = decode_object(body, resource.type)
         except msgspec.DecodeError as error:
             raise MalformedResponseError(str(request), str(error)) from error
+        if isinstance(found, Unreadable):
+            key = found.metadata
+            raise UnreadableObjectError(resource.kind, key.namespace, key.name, found.problem)
+        return found
 
 
 def _path(

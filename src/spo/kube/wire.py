@@ -149,9 +149,12 @@ def _event_decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(added | modified | Deleted | Bookmark | WatchError)
 
 
-def decode_object(body: bytes, kind: type[T]) -> T:
-    """One object; raises ``msgspec.DecodeError`` or its child ``msgspec.ValidationError``."""
-    return cast("T", _object_decoder(kind).decode(body))
+def decode_object(body: bytes | msgspec.Raw, kind: type[T]) -> T | Unreadable:
+    """One object; raises ``msgspec.DecodeError`` if it is none at all."""
+    try:
+        return cast("T", _object_decoder(kind).decode(body))
+    except msgspec.ValidationError as error:
+        return Unreadable(_key_only.decode(body).metadata, str(error))
 
 
 def decode_page(body: bytes, kind: type[T]) -> Page[T]:
@@ -172,10 +175,11 @@ def _decode_page_one_by_one(body: bytes, kind: type[T]) -> Page[T]:
     items: list[T] = []
     unreadable: list[Unreadable] = []
     for raw in envelope.items or ():
-        try:
-            items.append(_object_decoder(kind).decode(raw))
-        except msgspec.ValidationError as error:
-            unreadable.append(Unreadable(_key_only.decode(raw).metadata, str(error)))
+        item = decode_object(raw, kind)
+        if isinstance(item, Unreadable):
+            unreadable.append(item)
+        else:
+            items.append(item)
     return Page(items, envelope.metadata.resource_version, envelope.metadata.continue_, tuple(unreadable))
 
 
