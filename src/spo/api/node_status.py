@@ -1,9 +1,11 @@
 """SecurityProfileNodeStatus: what is installed on one node."""
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
+from spo.api.constraints import ATOMIC_MAP, MAX_MESSAGE, MAX_NAME, schema, words
 from spo.api.meta import ObjectMeta
 from spo.api.resource import Resource
 from spo.names import API_GROUP
@@ -22,21 +24,28 @@ class ProfileState(StrEnum):
 
 
 class NodeProfileState(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    """One profile on this node."""
+    """State of one profile on this node."""
 
-    state: str
-    generation: int = 0
-    message: str = ""
+    state: Annotated[str, words(ProfileState)]
+    """What has become of the profile here."""
+    generation: Annotated[int, schema(format="int64", minimum=0)] = 0
+    """Generation of the profile that this was said about."""
+    message: Annotated[str, schema(maxLength=MAX_MESSAGE)] = ""
+    """What went wrong, and what to do."""
 
 
 class SecurityProfileNodeStatus(msgspec.Struct, rename="camel", kw_only=True):
-    """All profiles of a node; key: ``<Kind>/<namespace>/<name>``."""
+    """All profiles of one node, written by the daemon of this node only."""
 
     metadata: ObjectMeta
-    node_name: str
-    profiles: dict[str, NodeProfileState] = {}
-    installed: int = 0
-    failed: int = 0
+    node_name: Annotated[str, schema(minLength=1, maxLength=MAX_NAME)]
+    """Name of the node."""
+    profiles: Annotated[dict[str, NodeProfileState], ATOMIC_MAP] = {}
+    """State of each profile; the key is ``<Kind>/<namespace>/<name>``."""
+    installed: Annotated[int, schema(format="int32", minimum=0)] = 0
+    """How many profiles are installed."""
+    failed: Annotated[int, schema(format="int32", minimum=0)] = 0
+    """How many profiles are in state ``Error``."""
 
 
 PROFILE_NODE_STATUSES = Resource(
