@@ -1,0 +1,256 @@
+"""How long a profile takes to be on the node, and to be gone; memory of the daemon and the manager.
+
+Starts a cluster of its own, measures, writes ``bench/RESULTS.md``. The baseline of the same run is the
+plain write of an object to the same API server, taken in turn with the measured writes, so that the
+ratios say what the operator adds on whatever machine this is.
+"""
+
+import asyncio
+import contextlib
+import datetime
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from spo.api.meta import ObjectMeta  # noqa: E402
+from spo.api.resource import Resource  # noqa: E402
+from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile  # noqa: E402
+from spo.kube.client import KubeClient  # noqa: E402
+from tools.devcluster import DevCluster, free_port  # noqa: E402
+
+NAMESPACE = "bench"
+SINGLES = 40
+BATCH = 200
+POLL_S = 0.001
+LIMIT_S = 60.0
+
+
+class ConfigMap(msgspec.Struct):
+    """The plainest object there is: nobody reacts to it."""
+
+    metadata: ObjectMeta
+
+
+CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps", True, ConfigMap)
+
+
+@dataclass
+class Row:
+    """One line of the results."""
+
+    what: str
+    values_s: Sequence[float]
+    promise: str
+    baseline_s: float | None = None
+
+    def cells(self) -> tuple[str, ...]:
+        """Table cells: median, p99, worst, ratio of the medians to the baseline."""
+        ordered = sorted(self.values_s)
+        p99 = ordered[min(len(ordered) - 1, round(0.99 * (len(ordered) - 1)))]
+        median = statistics.median(ordered)
+        ratio = f"{median / self.baseline_s:.1f}" if self.baseline_s else "-"
+        return (
+            self.what,
+            str(len(ordered)),
+            *(f"{value * 1000:.0f}" for value in (median, p99, ordered[-1])),
+            ratio,
+            self.promise,
+        )
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[DevCluster]:
+    """A cluster below a folder that the daemon can reach."""
+    folder = Path(tempfile.mkdtemp(prefix="spo-bench-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    (folder / "node/var/lib").mkdir(parents=True)
+    dev = DevCluster(
+        state=folder / "state", node_root=folder / "node", port=free_port(), node_name="bench-node"
+    )
+    try:
+        dev.up()
+        yield dev
+    finally:
+        dev.down()
+        shutil.rmtree(folder)
+
+
+def profile(name: str) -> dict[str, object]:
+    """A small profile."""
+    rules = [{"action": "SCMP_ACT_ERRNO", "names": ["mkdir", "mkdirat"]}]
+    return {
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules},
+    }
+
+
+class Observer:
+    """Notes when each profile is reported Installed, and when it is gone, from one watch."""
+
+    def __init__(self, client: KubeClient, resource: Resource[SeccompProfile]) -> None:
+        self._client, self._resource = client, resource
+        self.installed_at: dict[str, float] = {}
+        self.gone_at: dict[str, float] = {}
+
+    async def run(self, since: str) -> None:
+        """Watch from a resource version on."""
+        watch = self._client.watch(self._resource, NAMESPACE, resource_version=since, timeout_s=3000)
+        async for event in watch:
+            name = event.object.metadata.name if event.object else ""
+            status = event.object.status if event.object else None
+            if event.type == "DELETED":
+                self.gone_at[name] = time.perf_counter()
+            elif status and status.status == "Installed":
+                self.installed_at.setdefault(name, time.perf_counter())
+
+
+async def reached(times: dict[str, float], names: Sequence[str]) -> None:
+    """Wait until all names have a time."""
+    deadline = time.perf_counter() + LIMIT_S
+    while any(name not in times for name in names):
+        if time.perf_counter() > deadline:
+            missing = [name for name in names if name not in times]
+            raise TimeoutError(f"{len(missing)} of {len(names)} not within {LIMIT_S} s, first: {missing[0]}")
+        await asyncio.sleep(POLL_S)
+
+
+async def file_times(folder: Path, names: Sequence[str]) -> dict[str, float]:
+    """When each file appeared."""
+    seen: dict[str, float] = {}
+    missing = set(names)
+    deadline = time.perf_counter() + LIMIT_S
+    while missing and time.perf_counter() < deadline:
+        present = {name for name in missing if (folder / f"{name}.json").exists()}
+        seen |= dict.fromkeys(present, time.perf_counter())
+        missing -= present
+        await asyncio.sleep(POLL_S)
+    if missing:
+        raise TimeoutError(f"{len(missing)} files not within {LIMIT_S} s")
+    return seen
+
+
+@contextlib.asynccontextmanager
+async def observed(client: KubeClient) -> AsyncIterator[Observer]:
+    """An observer that runs."""
+    observer = Observer(client, SECCOMP_PROFILES)
+    since = (await client.list_page(SECCOMP_PROFILES, NAMESPACE)).resource_version
+    task = asyncio.create_task(observer.run(since))
+    try:
+        yield observer
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def measure(dev: DevCluster) -> tuple[list[Row], dict[str, float]]:
+    """All rows, and the memory of the two processes while the batch is installed."""
+    folder = dev.seccomp_root / "operator" / NAMESPACE
+    client = KubeClient.from_env({"KUBECONFIG": str(dev.kubeconfig)})
+    baseline: list[float] = []
+    to_file: list[float] = []
+    to_installed: list[float] = []
+    to_gone: list[float] = []
+    async with client, observed(client) as observer:
+        for number in range(SINGLES):
+            name = f"single-{number}"
+            start = time.perf_counter()
+            await client.create(CONFIG_MAPS, {"metadata": {"name": name, "namespace": NAMESPACE}})
+            baseline.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            await client.create(SECCOMP_PROFILES, profile(name))
+            to_file.append((await file_times(folder, [name]))[name] - start)
+            await reached(observer.installed_at, [name])
+            to_installed.append(observer.installed_at[name] - start)
+        for number in range(SINGLES):
+            name = f"single-{number}"
+            start = time.perf_counter()
+            await client.delete(SECCOMP_PROFILES, name, NAMESPACE)
+            await reached(observer.gone_at, [name])
+            to_gone.append(observer.gone_at[name] - start)
+        names = [f"batch-{number}" for number in range(BATCH)]
+        start = time.perf_counter()
+        await asyncio.gather(*(client.create(SECCOMP_PROFILES, profile(name)) for name in names))
+        files = await file_times(folder, names)
+        await reached(observer.installed_at, names)
+        last_file = max(files.values()) - start
+        loaded = {name: memory_mb(name) for name in ("spod", "security-profiles-operator")}
+        last_installed = max(observer.installed_at[name] for name in names) - start
+        start = time.perf_counter()
+        await asyncio.gather(*(client.delete(SECCOMP_PROFILES, name, NAMESPACE) for name in names))
+        await reached(observer.gone_at, names)
+        last_gone = max(observer.gone_at[name] for name in names) - start
+    plain = statistics.median(baseline)
+    rows = [
+        Row("write of an object (baseline)", baseline, "-"),
+        Row("1 profile: apply to file", to_file, "p99 <= 300", plain),
+        Row("1 profile: apply to Installed", to_installed, "p99 <= 1000", plain),
+        Row("1 profile: delete to gone", to_gone, "p99 <= 1000", plain),
+        Row(f"{BATCH} at once: last file", [last_file], "-", plain),
+        Row(f"{BATCH} at once: last Installed", [last_installed], "<= 5000", plain),
+        Row(f"{BATCH} at once: last gone", [last_gone], "<= 5000", plain),
+    ]
+    return rows, loaded
+
+
+def memory_mb(container: str) -> float:
+    """Resident memory of a container's first process."""
+    command = ("podman", "ps", "-q", f"--filter=label=io.kubernetes.pod.name={container}")
+    name = "--filter=label=io.kubernetes.container.name=security-profiles-operator"
+    ids = subprocess.run((*command, name), check=True, capture_output=True, text=True).stdout.split()
+    inspect = ("podman", "inspect", "--format", "{{.State.Pid}}", *ids)
+    pid = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def report(rows: Sequence[Row], memory: Sequence[tuple[str, ...]]) -> str:
+    """The whole file."""
+    machine = f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs"
+    header = ("what", "n", "median ms", "p99 ms", "worst ms", "x baseline", "promise, ms")
+    return (
+        "# Results\n\n"
+        "Written by `make bench`. One machine runs the API server, the operator and the load; it is "
+        "shared and noisy, so compare ratios, not milliseconds.\n\n"
+        f"{datetime.date.today().isoformat()}, {machine}, Python {platform.python_version()}\n\n"
+        "## A profile on its way (bench/profile_latency.py)\n\n"
+        f"{table(header, [row.cells() for row in rows])}\n"
+        f"{table(('resident memory, MB', 'idle', f'with {BATCH} profiles', 'promise'), memory)}"
+    )
+
+
+def main() -> None:
+    """Measure and write."""
+    with cluster() as dev:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        dev.apply(namespace)
+        idle = {name: memory_mb(name) for name in ("spod", "security-profiles-operator")}
+        rows, loaded = asyncio.run(measure(dev))
+        promises = {"spod": "<= 50, +10", "security-profiles-operator": "<= 60"}
+        memory = [(name, f"{idle[name]:.0f}", f"{loaded[name]:.0f}", promises[name]) for name in idle]
+        text = report(rows, memory)
+    print(text)
+    (ROOT / "bench/RESULTS.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
