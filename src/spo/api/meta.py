@@ -97,6 +97,9 @@ class LabelSelector(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=
 Selector = Annotated[LabelSelector, ATOMIC_MAP]
 """A selector that an apply replaces as a whole."""
 
+OptionalSelector = Annotated[LabelSelector | None, ATOMIC_MAP]
+"""Not ``Selector | None``: msgspec forgets what is said about a struct inside a union."""
+
 
 def set_condition(
     conditions: list[Condition], condition: Condition, now: str

@@ -45,7 +45,7 @@ class ProfileStatus(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=
     """How many pods use the profile."""
     nodes: NodeCounts | None = None
     """How many nodes have the profile."""
-    failing_nodes: Annotated[list[FailingNode], listed(10, by="nodeName")] = []
+    failing_nodes: Annotated[list[FailingNode], listed(10)] = []
     """Nodes that report an error; the first 10."""
     warnings: Annotated[list[Annotated[str, schema(maxLength=MAX_MESSAGE)]], listed(64)] = []
     """What is doubtful about the profile although it is installed."""

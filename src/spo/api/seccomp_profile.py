@@ -124,7 +124,7 @@ class SeccompProfileSpec(msgspec.Struct, rename="camel", omit_defaults=True, kw_
     """The rules of a seccomp profile."""
 
     base_profile_name: Annotated[str, schema(maxLength=MAX_NAME)] | None = None
-    """SeccompProfile of the same namespace whose syscalls are added; for a syscall in both this profile wins."""
+    """SeccompProfile of the same namespace whose syscalls are added; what this profile says itself wins."""
     default_action: Annotated[str, words(Action)]
     """What happens to a syscall that no rule names."""
     architectures: Annotated[list[Annotated[str, words(Architecture)]], listed(64)] = []
