@@ -1,0 +1,189 @@
+"""The profile files of this node, below the kubelet's seccomp root.
+
+Written for a directory in which others may have made things: nothing outside it is ever reached, and what
+lies in the place of a file or a directory of ours is replaced or refused, not followed.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from spo.errors import SpoError, TerminalError
+from spo.host.atomic_file import opened_directory, read_file, remove_stale_files, replace_file
+from spo.profiles.paths import SUFFIX, ProfileKey, parse_localhost_profile
+
+DIRECTORY_MODE: Final = 0o744
+"""Others need no access: the container runtime reads as root."""
+
+
+class ForeignPathError(TerminalError):
+    """A path is not the path of a profile file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path!r} is not operator/<namespace>/<name>.json"
+
+
+class SeccompDirError(SpoError):
+    """The file system refused something; a subclass says what."""
+
+    what = "cannot use operator directory"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.path}: {self.reason}"
+
+
+class CannotCreateDirectoryError(SeccompDirError):
+    """The directory for the profiles of a namespace could not be made."""
+
+    what = "cannot create operator directory"
+
+
+class CannotReadProfileError(SeccompDirError):
+    """A file could not be reached for reading."""
+
+    what = "cannot read profile"
+
+
+class CannotSaveProfileError(SeccompDirError):
+    """A file could not be written; what was there before still is."""
+
+    what = "cannot save profile"
+
+
+class CannotRemoveProfileError(SeccompDirError):
+    """A file could not be removed."""
+
+    what = "cannot remove profile"
+
+
+class SeccompDir:
+    """The files ``operator/<namespace>/<name>.json``, one writer of each at a time.
+
+    All calls block on the disk; call them in a thread.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Take the directory that is ``operator`` in the paths; it may be a symbolic link, made by root."""
+        self._root = root
+
+    def write(self, path: str, content: bytes) -> bool:
+        """Make a file have this content, mode 0644, durable when the call returns.
+
+        Returns:
+            False if it had it already.
+
+        Raises:
+            ForeignPathError, CannotCreateDirectoryError, CannotSaveProfileError
+        """
+        key = _key(path)
+        with _naming(CannotSaveProfileError, path), opened_directory(self._root, follow=True) as root:
+            self._make_directory(key.namespace, root)
+            with opened_directory(key.namespace, dir_fd=root) as directory:
+                name = key.name + SUFFIX
+                if read_file(name, directory) == content:
+                    return False
+                replace_file(name, content, directory)
+        return True
+
+    def read(self, path: str) -> bytes | None:
+        """Content of a file as :meth:`write` leaves it; ``None`` if there is none.
+
+        Raises:
+            ForeignPathError, CannotReadProfileError
+        """
+        key = _key(path)
+        try:
+            with (
+                _naming(CannotReadProfileError, path),
+                opened_directory(self._root, follow=True) as root,
+                opened_directory(key.namespace, dir_fd=root) as directory,
+            ):
+                return read_file(key.name + SUFFIX, directory)
+        except FileNotFoundError:
+            return None
+
+    def remove(self, path: str) -> bool:
+        """Remove a file; the directory of its namespace stays.
+
+        Returns:
+            False if there was none.
+
+        Raises:
+            ForeignPathError, CannotRemoveProfileError
+        """
+        key = _key(path)
+        try:
+            with (
+                _naming(CannotRemoveProfileError, path),
+                opened_directory(self._root, follow=True) as root,
+                opened_directory(key.namespace, dir_fd=root) as directory,
+            ):
+                os.unlink(key.name + SUFFIX, dir_fd=directory)
+                os.fsync(directory)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove_stale_temp_files(self) -> int:
+        """Remove what writers that were killed have left, not what a living one works on; return how many.
+
+        Raises:
+            SeccompDirError: the directory cannot be read.
+        """
+        removed = 0
+        with _naming(SeccompDirError, str(self._root)), opened_directory(self._root, follow=True) as root:
+            with os.scandir(root) as entries:
+                names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            for name in names:
+                with opened_directory(name, dir_fd=root) as directory:
+                    removed += remove_stale_files(directory)
+        return removed
+
+    def _make_directory(self, name: str, root: int) -> None:
+        try:
+            os.mkdir(name, DIRECTORY_MODE, dir_fd=root)
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise CannotCreateDirectoryError(f"{self._root}/{name}", _reason(error)) from error
+        # Again, for the umask. Only this process and root can have replaced what mkdir has just made.
+        os.chmod(name, DIRECTORY_MODE, dir_fd=root)
+        os.fsync(root)
+
+
+def _key(path: str) -> ProfileKey:
+    key = parse_localhost_profile(path)
+    if key is None:
+        raise ForeignPathError(path)
+    return key
+
+
+def _reason(error: OSError) -> str:
+    # O_NOFOLLOW together with O_DIRECTORY answers ENOTDIR for a symbolic link.
+    if isinstance(error, NotADirectoryError):
+        return "its directory is a symbolic link or a file; remove it"
+    return error.strerror or str(error)
+
+
+@contextmanager
+def _naming(kind: type[SeccompDirError], path: str) -> Iterator[None]:
+    """Turn errors of the file system into ours. Absence passes: only writing is surprised by it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if kind in {CannotReadProfileError, CannotRemoveProfileError}:
+            raise
+        raise kind(path, _reason(error)) from error
+    except OSError as error:
+        raise kind(path, _reason(error)) from error
