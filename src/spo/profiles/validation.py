@@ -1,7 +1,7 @@
 """Checks of a profile that its CRD schema cannot make, or that must hold for what slipped past it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from spo.api.seccomp_profile import Action, Arg, SeccompProfileSpec, Syscall
@@ -100,9 +100,7 @@ def _used_actions(spec: SeccompProfileSpec) -> set[str]:
 def _warnings(spec: SeccompProfileSpec) -> Iterator[str]:
     unknown = unknown_syscalls(spec)
     if unknown:
-        shown = ", ".join(unknown[:MAX_NAMES_SHOWN])
-        more = f" and {len(unknown) - MAX_NAMES_SHOWN} more" if len(unknown) > MAX_NAMES_SHOWN else ""
-        yield f"unknown syscalls, ignored by container runtimes: {shown}{more}"
+        yield f"unknown syscalls, ignored by container runtimes: {_shown(unknown)}"
     if spec.default_action == Action.NOTIFY:
         yield f"runc refuses {Action.NOTIFY} as defaultAction"
     for entry in spec.syscalls:
@@ -111,3 +109,21 @@ def _warnings(spec: SeccompProfileSpec) -> Iterator[str]:
     for index, entry in enumerate(spec.syscalls):
         if not entry.names:
             yield f"syscalls[{index}] names no syscall"
+    ambiguous = _ambiguous_names(spec)
+    if ambiguous:
+        yield f"several unconditional actions, of which one wins, for: {_shown(ambiguous)}"
+
+
+def _ambiguous_names(spec: SeccompProfileSpec) -> list[str]:
+    actions: dict[str, set[tuple[str, int | None]]] = {}
+    for entry in spec.syscalls:
+        if not entry.args:
+            action = (entry.action, errno_number(entry.errno_ret, "errnoRet"))
+            for name in entry.names:
+                actions.setdefault(name, set()).add(action)
+    return sorted(name for name, found in actions.items() if len(found) > 1)
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMES_SHOWN
+    return ", ".join(names[:MAX_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -28,7 +28,9 @@ def with_arg(**fields: Any) -> SeccompProfileSpec:
         pytest.param(spec(), id="empty"),
         pytest.param(spec(architectures=["SCMP_ARCH_NATIVE", "SCMP_ARCH_RISCV64"]), id="architectures"),
         pytest.param(spec(flags=["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]), id="flags"),
-        pytest.param(spec(syscall(errno_ret="4095"), syscall("SCMP_ACT_TRACE", errno_ret=0)), id="errno"),
+        pytest.param(
+            spec(syscall(errno_ret="4095"), syscall("SCMP_ACT_TRACE", ("write",), errno_ret=0)), id="errno"
+        ),
         pytest.param(spec(syscall("SCMP_ACT_NOTIFY"), listener_path=SOCKET), id="notify"),
         pytest.param(with_arg(index=5, value=2**63 - 1, op="SCMP_CMP_MASKED_EQ"), id="arg"),
         pytest.param(spec(syscall("SCMP_ACT_ALLOW", errno_ret="")), id="empty-errno"),
@@ -100,6 +102,10 @@ def test_many_unknown_names_are_cut() -> None:
             "runc refuses SCMP_ACT_NOTIFY for write, which it needs itself to pass on the listener",
         ),
         (spec(syscall(names=())), "syscalls[0] names no syscall"),
+        (
+            spec(syscall(names=("read", "write")), syscall("SCMP_ACT_LOG", names=("read",))),
+            "several unconditional actions, of which one wins, for: read",
+        ),
     ],
 )
 def test_other_warnings(profile: SeccompProfileSpec, warning: str) -> None:
