@@ -1,0 +1,138 @@
+"""Wire the daemon together: informers, the reconciler, the node status, events."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import REGISTRY
+
+from spo import klog
+from spo.api.core import PODS
+from spo.api.node_status import PROFILE_NODE_STATUSES, SecurityProfileNodeStatus
+from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
+from spo.controller import Controller, run_until_stopped
+from spo.controller.cache_sync import caches_synced
+from spo.daemon.metrics import SeccompProfileMetrics
+from spo.daemon.node_status import NodeStatusReporter
+from spo.daemon.node_status_store import NodeStatusStore
+from spo.daemon.seccomp_events import SeccompProfileEvents
+from spo.daemon.seccomp_profile import SeccompProfileReconciler
+from spo.daemon.wakeups import BASE_INDEX, REFERENCE_INDEX, References, Wakeups, base_of, project_pod
+from spo.host.seccomp_dir import SeccompDir, SeccompDirError
+from spo.host.seccomp_support import seccomp_supported
+from spo.kube.client import KubeClient
+from spo.kube.clock import SYSTEM_CLOCK, Clock
+from spo.kube.errors import is_transient
+from spo.kube.events import EventRecorder
+from spo.kube.informer import Informer
+from spo.kube.retry import retry
+from spo.names import PROFILES_ROOT
+from spo.profiles.paths import ProfileKey
+from spo.settings import DaemonSettings
+
+log = klog.get("seccomp-spod")
+
+WORKERS: Final = 32
+"""Many profiles at once share the writes of the node status only if their reconciles run side by side."""
+DISK_THREADS: Final = 4
+FIRST_READ_ATTEMPTS: Final = 10
+
+
+class Daemon:
+    """One node's daemon."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        settings: DaemonSettings,
+        metrics: SeccompProfileMetrics,
+        *,
+        unsupported: str = "",
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        node, namespace = settings.node_name, settings.operator_namespace
+        self._recorder = EventRecorder(client, "profile", host=node, clock=clock)
+        events = SeccompProfileEvents(self._recorder, metrics, node, namespace)
+        self._reporter = NodeStatusReporter(
+            NodeStatusStore(client, node, namespace),
+            clock,
+            report_delay_s=settings.report_delay_s,
+            on_failure=events.node_status_failed,
+        )
+        self._profiles: Informer[SeccompProfile] = Informer(
+            client, SECCOMP_PROFILES, settings.namespaces, clock=clock
+        )
+        self._profiles.add_index(BASE_INDEX, base_of)
+        # Pods of all namespaces: any of them may cite any profile.
+        self._pods: Informer[References] = Informer(
+            client, PODS, project=project_pod, field_selector=f"spec.nodeName={node}", clock=clock
+        )
+        self._pods.add_index(REFERENCE_INDEX, lambda references: references)
+        self._own_status: Informer[SecurityProfileNodeStatus] = Informer(
+            client, PROFILE_NODE_STATUSES, (namespace,), field_selector=f"metadata.name={node}", clock=clock
+        )
+        self._informers = (self._profiles, self._pods, self._own_status)
+        self._dir = SeccompDir(Path(settings.host_root) / PROFILES_ROOT.lstrip("/"))
+        reconciler = SeccompProfileReconciler(
+            self._profiles.cache,
+            self._is_referenced,
+            self._reporter,
+            self._dir,
+            events,
+            namespaces=settings.namespaces,
+            unsupported=unsupported,
+        )
+        self._controller = Controller("seccomp-spod", reconciler, workers=WORKERS, clock=clock)
+
+    async def run(self) -> None:
+        """Work until cancelled; reconciles under way end before the rest stops."""
+        await retry(self._reporter.load, is_transient, attempts=FIRST_READ_ATTEMPTS, clock=self._clock)
+        await self._tidy_up()
+        async with asyncio.TaskGroup() as group:
+            for informer in self._informers:
+                group.create_task(informer.run())
+            group.create_task(self._recorder.run())
+            reporting = group.create_task(self._reporter.run())
+            await caches_synced(self._informers, self._settings.cache_sync_timeout_s)
+            self._listen()
+            try:
+                await self._controller.run()
+            finally:
+                reporting.cancel()
+
+    def _listen(self) -> None:
+        wakeups = Wakeups(self._controller.enqueue, self._profiles.cache)
+        self._profiles.add_listener(wakeups.profile_changed)
+        self._pods.add_listener(wakeups.pod_changed)
+        self._own_status.add_listener(lambda _, status: self._reporter.observed(status))
+        for key in self._reporter.claims():
+            wakeups.claimed_before(key)
+
+    async def _tidy_up(self) -> None:
+        try:
+            removed = await asyncio.to_thread(self._dir.remove_stale_temp_files)
+        except SeccompDirError as error:
+            log.warning("Cannot look for files of an earlier run", problem=str(error))
+        else:
+            if removed:
+                log.info("Removed unfinished files of an earlier run", count=removed)
+
+    def _is_referenced(self, file: ProfileKey) -> bool:
+        pods = self._pods.cache
+        # A pod that we cannot read may use any file.
+        return bool(pods.by_index(REFERENCE_INDEX, file)) or bool(pods.unreadable)
+
+
+async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:
+    """Run until SIGTERM."""
+    threads = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="disk")
+    asyncio.get_running_loop().set_default_executor(threads)
+    unsupported = "" if seccomp_supported() else f'node "{settings.node_name}" does not support seccomp'
+    if unsupported:
+        log.error("profile not added", problem=unsupported)
+    metrics = SeccompProfileMetrics(REGISTRY)
+    async with client:
+        await run_until_stopped(Daemon(client, settings, metrics, unsupported=unsupported).run)

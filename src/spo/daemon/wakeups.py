@@ -1,0 +1,93 @@
+"""Which files to look at when something changes: a profile, one of its bases, a pod of this node."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from spo.api.core import Pod
+from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
+from spo.controller import Request
+from spo.daemon.seccomp_profile import version_of
+from spo.kube.cache import Cache
+from spo.kube.errors import UnreadableObjectError
+from spo.profiles.file_owner import file_stem, names_of_file
+from spo.profiles.paths import ProfileKey, referenced_profiles
+
+BASE_INDEX: Final = "base"
+"""Index of profiles: (namespace, name of the base profile)."""
+
+REFERENCE_INDEX: Final = "reference"
+"""Index of the node's pods: the file that one of its containers uses."""
+
+References = tuple[ProfileKey, ...]
+"""All that this node keeps of a pod: the files it uses."""
+
+
+def project_pod(pod: Pod) -> References | None:
+    """What to keep of a pod of this node; nothing if it uses no file of ours."""
+    return referenced_profiles(pod) or None
+
+
+def base_of(profile: SeccompProfile) -> tuple[tuple[str, str], ...]:
+    """Value of :data:`BASE_INDEX`."""
+    base = profile.spec.base_profile_name
+    return ((profile.metadata.namespace or "", base),) if base else ()
+
+
+class Wakeups:
+    """Listens to the caches and enqueues the files that may have to change."""
+
+    def __init__(
+        self,
+        enqueue: Callable[[Request], None],
+        profiles: Cache[SeccompProfile],
+    ) -> None:
+        self._enqueue = enqueue
+        self._profiles = profiles
+
+    def profile_changed(self, old: SeccompProfile | None, new: SeccompProfile | None) -> None:
+        """Listener of the profiles."""
+        if old is not None and new is not None and version_of(old) == version_of(new):
+            return
+        changed = new or old
+        if changed is None:
+            return
+        namespace, name = changed.metadata.namespace or "", changed.metadata.name
+        self._enqueue(Request(namespace, file_stem(name)))
+        if _content(old) != _content(new):
+            for user in self._users_of(namespace, name):
+                self._enqueue(Request(namespace, file_stem(user)))
+
+    def pod_changed(self, old: References | None, new: References | None) -> None:
+        """Listener of the node's pods: a file may go when its last user has gone."""
+        for file in set(old or ()) - set(new or ()):
+            if not any(self._is_alive(file.namespace, name) for name in names_of_file(file.name)):
+                self._enqueue(Request(file.namespace, file.name))
+
+    def claimed_before(self, key: str) -> None:
+        """A key of the node status of the previous run: its object may be gone."""
+        kind, _, rest = key.partition("/")
+        namespace, _, name = rest.partition("/")
+        if kind == SECCOMP_PROFILES.kind and namespace and name:
+            self._enqueue(Request(namespace, file_stem(name)))
+
+    def _is_alive(self, namespace: str, name: str) -> bool:
+        try:
+            profile = self._profiles.get(namespace, name)
+        except UnreadableObjectError:
+            return True
+        return profile is not None and profile.metadata.deletion_timestamp is None
+
+    def _users_of(self, namespace: str, name: str) -> Iterator[str]:
+        """Names of all profiles that build on ``name``, directly or through others."""
+        seen = {name}
+        waiting = [name]
+        while waiting:
+            for user in self._profiles.by_index(BASE_INDEX, (namespace, waiting.pop())):
+                if user.metadata.name not in seen:
+                    seen.add(user.metadata.name)
+                    waiting.append(user.metadata.name)
+                    yield user.metadata.name
+
+
+def _content(profile: SeccompProfile | None) -> tuple[str, int] | None:
+    return (profile.metadata.uid, profile.metadata.generation) if profile else None

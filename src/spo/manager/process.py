@@ -1,0 +1,102 @@
+"""Wire the manager together: informers, the reconciler, leader election."""
+
+import asyncio
+
+from spo.api.core import NODES, PODS
+from spo.api.node_status import PROFILE_NODE_STATUSES
+from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
+from spo.controller import Controller, LeaderElection, run_until_stopped
+from spo.controller.cache_sync import caches_synced
+from spo.kube.client import KubeClient
+from spo.kube.clock import SYSTEM_CLOCK, Clock
+from spo.kube.informer import Informer
+from spo.manager.cluster_view import REFERENCE_INDEX, SPOD_INDEX, ClusterView, references_of, spod_node_of
+from spo.manager.fresh_references import FreshReferences, list_references
+from spo.manager.liveness import NodeLiveness
+from spo.manager.profile_store import ProfileStore
+from spo.manager.records import (
+    NodeReport,
+    NodeState,
+    PodProjection,
+    PodRecord,
+    ReportProjection,
+    project_node,
+)
+from spo.manager.seccomp_profile import SeccompProfileReconciler
+from spo.manager.wakeups import Wakeups
+from spo.names import MANAGER_LEASE
+from spo.settings import ManagerSettings
+
+WORKERS = 16  # reconciles mostly wait for the API server
+
+
+class Manager:
+    """The work of the leader; :meth:`lead` starts from nothing each time."""
+
+    def __init__(self, client: KubeClient, settings: ManagerSettings, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Wait for the Lease and lead, until cancelled."""
+        settings = self._settings
+        election = LeaderElection(
+            self._client, MANAGER_LEASE, settings.operator_namespace, settings.identity, clock=self._clock
+        )
+        await election.run_always(self.lead)
+
+    async def lead(self) -> None:
+        """Follow the cluster and reconcile, until cancelled."""
+        informers = _Informers(self._client, self._settings, self._clock)
+        async with asyncio.TaskGroup() as group:
+            for informer in informers.all:
+                group.create_task(informer.run())
+            await caches_synced(informers.all, self._settings.cache_sync_timeout_s)
+            await self._controller(informers).run()
+
+    def _controller(self, informers: "_Informers") -> Controller:
+        settings, clock = self._settings, self._clock
+        liveness = NodeLiveness(settings.node_gone_after_s)
+        view = ClusterView(
+            informers.pods.cache, informers.reports.cache, liveness, clock, settings.operator_namespace
+        )
+        fresh = FreshReferences(lambda: list_references(self._client, settings.namespaces))
+        store = ProfileStore(self._client, informers.profiles.cache)
+        reconciler = SeccompProfileReconciler(store, view, fresh.after_now, clock)
+        controller = Controller("nodestatus", reconciler, workers=WORKERS, clock=clock)
+        wakeups = Wakeups(controller.enqueue, informers.profiles.cache, view, liveness, clock)
+        informers.nodes.add_listener(wakeups.node_changed)
+        informers.pods.add_listener(wakeups.pod_changed)
+        informers.reports.add_listener(wakeups.report_changed)
+        informers.profiles.add_listener(wakeups.profile_changed)
+        return controller
+
+
+class _Informers:
+    """Everything the manager watches."""
+
+    def __init__(self, client: KubeClient, settings: ManagerSettings, clock: Clock) -> None:
+        self.profiles: Informer[SeccompProfile] = Informer(
+            client, SECCOMP_PROFILES, settings.namespaces, clock=clock
+        )
+        self.reports: Informer[NodeReport] = Informer(
+            client,
+            PROFILE_NODE_STATUSES,
+            (settings.operator_namespace,),
+            project=ReportProjection(),
+            clock=clock,
+        )
+        self.pods: Informer[PodRecord] = Informer(
+            client, PODS, settings.namespaces, project=PodProjection(settings.operator_namespace), clock=clock
+        )
+        self.pods.add_index(REFERENCE_INDEX, references_of)
+        self.pods.add_index(SPOD_INDEX, spod_node_of)
+        self.nodes: Informer[NodeState] = Informer(client, NODES, project=project_node, clock=clock)
+        self.all = (self.profiles, self.reports, self.pods, self.nodes)
+
+
+async def run_manager(client: KubeClient, settings: ManagerSettings) -> None:
+    """Run until SIGTERM."""
+    async with client:
+        await run_until_stopped(Manager(client, settings).run)
