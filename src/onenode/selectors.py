@@ -158,10 +158,10 @@ class _Parser:
             if word == ",":
                 if previous == ",":
                     values.add("")
-            elif word in _SPECIAL:
-                raise SelectorError(f"found '{word}', expected: ',', or identifier")
             elif previous != ",":
                 raise SelectorError(f"found '{word}', expected: ',' or ')'")
+            elif word in _SPECIAL:
+                raise SelectorError(f"found '{word}', expected: ',', or identifier")
             else:
                 values.add(word)
             previous = word
