@@ -1,0 +1,186 @@
+"""One onenode on this machine: its state folder, who runs it, and how to take everything away.
+
+The process that serves holds a lock on ``<state>/lock`` as long as it lives, so a killed one is never taken
+for a running one.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import select
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from onenode.kubelet.cgroups import remove_pod_cgroup
+from onenode.kubelet.podman import Podman, containers_conf
+
+_STOP_S: Final = 15.0
+_INSTANCE_ID: Final = re.compile(r"[0-9a-f]{8,32}")
+_TIERS: Final = ("/kubepods", "/kubepods/burstable", "/kubepods/besteffort")
+
+
+class InstanceError(Exception):
+    """The instance cannot be started or stopped; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """Paths and identity of one onenode."""
+
+    state: Path
+
+    @property
+    def kubeconfig(self) -> Path:
+        """For ``KUBECONFIG``."""
+        return self.state / "kubeconfig"
+
+    @property
+    def database(self) -> Path:
+        """Objects of the API."""
+        return self.state / "objects.db"
+
+    @property
+    def certificates(self) -> Path:
+        """Folder of keys and certificates."""
+        return self.state / "pki"
+
+    @property
+    def log_file(self) -> Path:
+        """What a server in the background writes."""
+        return self.state / "onenode.log"
+
+    @property
+    def containers_conf(self) -> Path:
+        """Podman's settings for our calls."""
+        return self.state / "containers.conf"
+
+    @property
+    def identifier(self) -> str:
+        """Unique id; labels the containers. Made at first use."""
+        file = self.state / "instance-id"
+        try:
+            known = file.read_text().strip()
+        except FileNotFoundError:
+            known = secrets.token_hex(8)
+            file.write_text(known + "\n")
+        if not _INSTANCE_ID.fullmatch(known):
+            raise InstanceError(f"{file} does not hold an instance id; remove the folder and start anew")
+        return known
+
+    def prepare(self) -> None:
+        """Make the state folder with what Podman needs."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        # Objects hold secrets and the folder holds keys; containers see only what is mounted into them.
+        self.state.chmod(0o700)
+        self.containers_conf.write_text(containers_conf())
+
+    def podman(self, environment: Mapping[str, str]) -> Podman:
+        """Podman with this instance's settings and label."""
+        return Podman(instance=self.identifier, configuration=self.containers_conf, environment=environment)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the one process that serves this state.
+
+        Raises:
+            InstanceError: another process does.
+        """
+        descriptor = os.open(self.state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InstanceError(
+                    f"onenode runs already with state {self.state} (process {self.running_pid()})"
+                ) from error
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def running_pid(self) -> int | None:
+        """Process that serves this state, ``None`` if nobody does."""
+        try:
+            descriptor = os.open(self.state / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = os.pread(descriptor, 32, 0).decode(errors="replace")
+            return int(text) if text.isdecimal() else None
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def stop(self) -> bool:
+        """End the serving process, by force after a while; ``False`` if there was none.
+
+        Raises:
+            InstanceError: it does not end.
+        """
+        pid = self.running_pid()
+        if pid is None:
+            return False
+        try:
+            process = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return True
+        try:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(process, number)
+                if select.select([process], [], [], _STOP_S)[0]:
+                    return True
+        finally:
+            os.close(process)
+        raise InstanceError(f"process {pid} does not end")
+
+    def remove_pods(self, environment: Mapping[str, str]) -> int:
+        """Remove all containers and control groups of this instance; the number of containers.
+
+        The objects stay: the next start runs the pods again.
+        """
+        if not self.containers_conf.exists() or shutil.which("podman") is None:
+            return 0
+        count = asyncio.run(_remove_containers(self.podman(environment)))
+        pods = self.state / "pods"
+        for folder in pods.iterdir() if pods.is_dir() else ():
+            for tier in _TIERS:
+                remove_pod_cgroup(f"{tier}/pod{folder.name}")
+        return count
+
+    def purge(self) -> None:
+        """Remove the state folder.
+
+        Raises:
+            InstanceError: the folder is not one of ours.
+        """
+        if not self.state.exists():
+            return
+        ours = {"instance-id", "containers.conf", "lock"}
+        present = {path.name for path in self.state.iterdir()}
+        if present and not ours & present:
+            raise InstanceError(f"{self.state} is not a state folder of onenode: it is left alone")
+        shutil.rmtree(self.state)
+
+
+async def _remove_containers(podman: Podman) -> int:
+    # Twice: a call that a killed server left behind may finish in between.
+    count = 0
+    for _ in range(2):
+        states = await podman.containers()
+        if not states:
+            break
+        count += len(states)
+        await podman.remove([state.id for state in states])
+    return count
