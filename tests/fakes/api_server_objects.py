@@ -198,17 +198,20 @@ class Objects:
         if since < self.oldest:
             raise RefusedError(410, "Expired", f"too old resource version: {since} ({self.oldest})")
         ending = self._ending
+        loop = asyncio.get_running_loop()
+        ends_at_s = loop.time() + float(params.get("timeoutSeconds") or 1800)
         while True:
             changed = self._changed
             for change in [one for one in self._history if one.version > since]:
                 since = change.version
                 if event := _event(change, target, params):
                     yield event
-            if ending.is_set():
+            left_s = ends_at_s - loop.time()
+            if ending.is_set() or left_s <= 0:
                 break
             waits = {asyncio.ensure_future(changed.wait()), asyncio.ensure_future(ending.wait())}
             try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waits, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for wait in waits:
                     wait.cancel()
