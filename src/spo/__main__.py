@@ -1,0 +1,152 @@
+"""The program ``security-profiles-operator``: picks the process role, reads the environment."""
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Coroutine, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from spo import klog
+from spo.errors import SpoError
+from spo.names import DAEMON_FIELD_MANAGER, OPERATOR_NAME, SHIPPED_PROFILES_DIR, SPOD_NAME
+from spo.settings import DaemonSettings, EnablerSettings, ManagerSettings
+
+log = klog.get()
+setup_log = klog.get("setup")
+
+ALIASES: Final = {"m": "manager", "d": "daemon", "v": "version"}
+
+
+class _Roles(click.Group):
+    """Commands, also by their one-letter names."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command with this name or alias."""
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+
+# The commands import their packages when they run: every node runs several of these processes, and each
+# needs only its own.
+@click.group(cls=_Roles, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-V",
+    "--verbosity",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    envvar="SPO_VERBOSITY",
+    show_envvar=True,
+    help="Log details from 1 on.",
+)
+@click.pass_context
+def cli(context: click.Context, verbosity: int) -> None:
+    """Install seccomp profiles on the nodes of a Kubernetes cluster."""
+    klog.configure(verbosity)
+    context.obj = verbosity
+
+
+@cli.command()
+@click.pass_obj
+def manager(verbosity: int) -> None:
+    """Keep status and finalizers of all profiles; one leader per cluster. Alias: m."""
+    from spo.kube.client import KubeClient  # noqa: PLC0415 - see above
+    from spo.manager.process import run_manager  # noqa: PLC0415 - see above
+
+    _started(OPERATOR_NAME, verbosity)
+    settings = ManagerSettings.from_env(os.environ)
+    _run(run_manager(KubeClient.from_env(os.environ), settings))
+
+
+@cli.command()
+@click.pass_obj
+def daemon(verbosity: int) -> None:
+    """Keep the profile files of one node; runs without privileges. Alias: d."""
+    from spo.daemon.process import run_daemon  # noqa: PLC0415 - see above
+    from spo.kube.client import KubeClient  # noqa: PLC0415 - see above
+
+    _started(SPOD_NAME, verbosity)
+    settings = DaemonSettings.from_env(os.environ)
+    _run(run_daemon(KubeClient.from_env(os.environ, field_manager=DAEMON_FIELD_MANAGER), settings))
+
+
+@cli.command("non-root-enabler")
+@click.pass_obj
+def non_root_enabler(verbosity: int) -> None:
+    """Prepare the directories of a node as root, so that the daemon needs no privileges."""
+    from spo.host.node_setup import prepare  # noqa: PLC0415 - see above
+
+    _started("non-root-enabler", verbosity)
+    settings = EnablerSettings.from_env(os.environ)
+    shipped = Path(SHIPPED_PROFILES_DIR)
+    for step in prepare(Path(settings.host_root), shipped if shipped.is_dir() else None):
+        setup_log.info("Done", step=step)
+
+
+@cli.command()
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+def version(as_json: bool) -> None:
+    """Print the version and what it runs on. Alias: v."""
+    facts = version_facts()
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name[0].upper() + name[1:] + ':':<15}{value}")
+
+
+def version_facts() -> dict[str, str]:
+    """What identifies this program in a bug report."""
+    try:
+        own = metadata.version(OPERATOR_NAME)
+    except metadata.PackageNotFoundError:
+        own = "unknown"  # run from a copy of the sources
+    return {
+        "version": own,
+        "pythonVersion": platform.python_version(),
+        "compiler": platform.python_compiler(),
+        "platform": f"{platform.system().lower()}/{platform.machine()}",
+    }
+
+
+def _started(component: str, verbosity: int) -> None:
+    """The first lines of every process; users look for them."""
+    log.info(f"Set logging verbosity to {verbosity}")
+    log.info("Profiling support enabled: false")
+    if os.environ.get("SPO_PROFILING", "").lower() == "true":
+        log.warning("SPO_PROFILING is set, but this version has no profiling server")
+    setup_log.info(f"starting component: {component}", **version_facts())
+
+
+def _run(process: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(process)
+
+
+def main() -> None:
+    """Entry point: an error that we foresaw becomes one log line and exit status 1, others a traceback."""
+    try:
+        cli(prog_name=OPERATOR_NAME)
+    except (SpoError, ExceptionGroup) as error:
+        leaves = list(_leaves(error))
+        if not all(isinstance(leaf, SpoError) for leaf in leaves):
+            raise
+        setup_log.error("Stopped", error=leaves[0])
+        sys.exit(1)
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    """The errors that a task group has packed together."""
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+if __name__ == "__main__":
+    main()
