@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final, Protocol, Self
 
-from spo.api.seccomp_profile import Action, Arg, SeccompProfileSpec, Syscall
+from spo.api.seccomp_profile import Action, Arg, Operator, SeccompProfileSpec, Syscall
 from spo.errors import SpoError, TerminalError
 
 SONAME: Final = "libseccomp.so.2"
@@ -31,14 +31,14 @@ _ACTIONS: Final[dict[str, int]] = {
     Action.ALLOW: 0x7FFF0000,
     Action.NOTIFY: 0x7FC00000,
 }
-_OPERATORS: Final = {
-    "SCMP_CMP_NE": 1,
-    "SCMP_CMP_LT": 2,
-    "SCMP_CMP_LE": 3,
-    "SCMP_CMP_EQ": 4,
-    "SCMP_CMP_GE": 5,
-    "SCMP_CMP_GT": 6,
-    "SCMP_CMP_MASKED_EQ": 7,
+_OPERATORS: Final[dict[str, int]] = {
+    Operator.NE: 1,
+    Operator.LT: 2,
+    Operator.LE: 3,
+    Operator.EQ: 4,
+    Operator.GE: 5,
+    Operator.GT: 6,
+    Operator.MASKED_EQ: 7,
 }
 _ACTIONS_WITH_ERRNO: Final = frozenset({Action.ERRNO, Action.TRACE})
 

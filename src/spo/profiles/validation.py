@@ -4,18 +4,18 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from spo.api.seccomp_profile import Action, Arg, SeccompProfileSpec, Syscall
+from spo.api.seccomp_profile import Action, Architecture, Arg, Flag, Operator, SeccompProfileSpec, Syscall
 from spo.names import LISTENER_DIR
 from spo.profiles.errno_ret import InvalidProfileError, errno_number
-from spo.profiles.syscall_tables import TABLE_OF_ARCHITECTURE, all_syscall_names
+from spo.profiles.syscall_tables import all_syscall_names
 
 __all__ = ["InvalidProfileError", "unknown_syscalls", "validate"]
 
-ACTIONS: Final = frozenset(action.value for action in Action)
-ARCHITECTURES: Final = frozenset({*TABLE_OF_ARCHITECTURE, "SCMP_ARCH_NATIVE"})
-OPERATORS: Final = frozenset(f"SCMP_CMP_{word}" for word in ("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"))
-FLAGS: Final = frozenset(f"SECCOMP_FILTER_FLAG_{word}" for word in ("TSYNC", "LOG", "SPEC_ALLOW"))
-ACTIONS_WITH_ERRNO: Final = frozenset({Action.ERRNO.value, Action.TRACE.value})
+ACTIONS: Final = frozenset(str(word) for word in Action)
+ARCHITECTURES: Final = frozenset(str(word) for word in Architecture)
+OPERATORS: Final = frozenset(str(word) for word in Operator)
+FLAGS: Final = frozenset(str(word) for word in Flag)
+ACTIONS_WITH_ERRNO: Final = frozenset({Action.ERRNO, Action.TRACE})
 MAX_ARGS: Final = 6
 """Arguments a syscall has, and conditions an entry may have."""
 MAX_VALUE: Final = 2**63 - 1
@@ -101,6 +101,8 @@ def _warnings(spec: SeccompProfileSpec) -> Iterator[str]:
     unknown = unknown_syscalls(spec)
     if unknown:
         yield f"unknown syscalls, ignored by container runtimes: {_shown(unknown)}"
+    if Architecture.NATIVE in spec.architectures:
+        yield f"runc refuses {Architecture.NATIVE}; leave it out, the node's own architecture always counts"
     if spec.default_action == Action.NOTIFY:
         yield f"runc refuses {Action.NOTIFY} as defaultAction"
     for entry in spec.syscalls:

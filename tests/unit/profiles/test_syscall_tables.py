@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from spo.api.seccomp_profile import Architecture
 from spo.profiles.syscall_tables import (
     TABLE_OF_ARCHITECTURE,
     UnknownArchitectureError,
@@ -50,6 +51,10 @@ def test_every_table_is_complete_in_itself(architecture: str) -> None:
     assert list(table) == sorted(table)
     assert set(table.values()) <= all_syscall_names()
     assert {"read", "execve", "exit_group", "mseal"} <= set(table.values())
+
+
+def test_every_architecture_of_the_api_has_a_table() -> None:
+    assert {*TABLE_OF_ARCHITECTURE, "SCMP_ARCH_NATIVE"} == {str(word) for word in Architecture}
 
 
 def test_names_are_plain_words() -> None:
