@@ -27,7 +27,7 @@ Run = Callable[[SeccompProfileSpec, str], str]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    """Runs a shell command in a container with a profile; returns its output and what runc complains about."""
+    """Runs a shell command in a container with a profile; returns its output and the complaints of runc."""
     state = tmp_path / "state"
     name = f"spo-contract-{tmp_path.name}"[:60]
     runc = (str(RUNC), "--root", str(state))
