@@ -10,6 +10,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -53,6 +54,7 @@ class FakeApiServer:
     """``async with FakeApiServer() as server``; then ``server.url``."""
 
     objects: Objects = field(default_factory=Objects)
+    ssl: SSLContext | None = None
     token: str | None = None
     """If set, other bearer tokens get 401."""
     calls: list[Call] = field(default_factory=list)
@@ -73,11 +75,13 @@ class FakeApiServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self.ssl else 'http'}://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
         """Listen; after :meth:`stop` on the same port again."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port, limit=1 << 20)
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", self._port, limit=1 << 20, ssl=self.ssl
+        )
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -262,6 +266,20 @@ async def cut(_: Call, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 async def hang(_: Call, reader: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
     """Never answer: the half of the connection towards the client is dead."""
     await reader.read()
+
+
+def dribble(pause_s: float) -> Fault:
+    """A proper answer, but one byte at a time."""
+
+    async def fault(_: Call, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        content = b'{"metadata": {"resourceVersion": "7"}, "items": []}'
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode())
+        for byte in content:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(pause_s)
+
+    return fault
 
 
 def stream(*pieces: bytes, then: Fault | None = None) -> Fault:

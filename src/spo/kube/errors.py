@@ -56,6 +56,10 @@ class ConnectionFailedError(KubeError):
         return f"no answer from the API server to {self.request}: {self.cause}"
 
 
+class WatchSilentError(ConnectionFailedError):
+    """A watch brought nothing for so long that its connection may be dead."""
+
+
 class MalformedResponseError(KubeError):
     """An answer came, but it is not what the API says: broken JSON, a watch line without end."""
 

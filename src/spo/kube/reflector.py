@@ -25,6 +25,7 @@ from spo.kube.errors import (
     ResponseTooLargeError,
     ServerError,
     TooManyRequestsError,
+    WatchSilentError,
 )
 from spo.kube.wire import (
     Added,
@@ -110,6 +111,8 @@ class InformerStats:
     events: int = 0
     bookmarks: int = 0
     failures: int = 0
+    silent: int = 0
+    """Watches given up because nothing came, not even a bookmark."""
     expired: int = 0
     """How often the server no longer knew our version (410)."""
     missed_deletions: int = 0
@@ -217,12 +220,20 @@ class Reflector(Generic[T]):
                     silent = False
                     self._note_progress()
                     self._take(event)
+        except WatchSilentError:
+            self._stats.silent += 1
+            await self._doubt()
+            return
         finally:
             lasted_s = self._clock.monotonic() - started_s
             if lasted_s >= _LONG_WATCH_S:
                 self._note_progress()
+        if silent and lasted_s < _SHORT_WATCH_S:
+            raise ConnectionFailedError(
+                f"watch {self._resource.path(self._scope.namespace)}", "ended at once"
+            )
         if silent:
-            await self._doubt(lasted_s)
+            await self._doubt()
 
     def _take(self, event: WatchEvent[T]) -> None:
         match event:
@@ -243,16 +254,12 @@ class Reflector(Generic[T]):
                 version = event.metadata.resource_version
         self._version = version or self._version
 
-    async def _doubt(self, lasted_s: float) -> None:
-        """A watch ended properly but brought nothing, not even a bookmark: is our version a real one?
+    async def _doubt(self) -> None:
+        """A watch brought nothing, not even a bookmark: is our version a real one?
 
         After a restore of the server's store our version may lie in the future; such a watch just stays
         silent, for ever.
         """
-        if lasted_s < _SHORT_WATCH_S:
-            raise ConnectionFailedError(
-                f"watch {self._resource.path(self._scope.namespace)}", "ended at once"
-            )
         page = await self._client.list_page(
             self._resource,
             self._scope.namespace,

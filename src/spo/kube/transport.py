@@ -26,6 +26,7 @@ from spo.kube.errors import (
     ResponseTooLargeError,
     ServerError,
     TooManyRequestsError,
+    WatchSilentError,
     api_error,
 )
 from spo.kube.wire import decode_status
@@ -166,6 +167,8 @@ class Transport:
                 if not response.is_success:
                     raise await _refusal(response, request)
                 yield response.aiter_bytes()
+            except httpx2.ReadTimeout as error:
+                raise WatchSilentError(str(request), f"silent for {inactivity_s:g} s") from error
             finally:
                 await response.aclose()
 

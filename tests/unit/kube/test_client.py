@@ -32,6 +32,7 @@ from tests.fakes.api_server import (
     FakeApiServer,
     answer_text,
     cut,
+    dribble,
     hang,
     refuse,
     stream,
@@ -236,6 +237,19 @@ async def test_server_that_never_answers_is_given_up(server: FakeApiServer, cloc
     async with KubeClient(server_config(server.url), clock=clock, limits=limits) as client:
         with pytest.raises(ConnectionFailedError):
             await client.get(GADGETS, "g", "ns")
+
+
+async def test_slow_answer_is_read_to_its_end(client: KubeClient, server: FakeApiServer) -> None:
+    server.plan(anything, dribble(0))
+    assert (await client.list_page(GADGETS)).resource_version == "7"
+
+
+async def test_answer_that_takes_for_ever_is_given_up(server: FakeApiServer, clock: EagerClock) -> None:
+    limits = ClientLimits(request_timeout_s=0.1)
+    server.plan(anything, dribble(0.02))
+    async with KubeClient(server_config(server.url), clock=clock, limits=limits) as client:
+        with pytest.raises(ConnectionFailedError, match=r"timed out after 0\.1 s"):
+            await client.list_page(GADGETS)
 
 
 async def test_error_of_a_proxy_is_shown_in_short(client: KubeClient, server: FakeApiServer) -> None:

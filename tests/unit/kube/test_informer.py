@@ -179,7 +179,8 @@ async def test_watch_survives(
         await client.delete(PODS, "first", "ns")
         await until(lambda: names(informer) == ["second"])
         # Never in a hurry: each failure is followed by a pause.
-        assert len(clock.slept) >= informer.stats.failures >= 1
+        assert informer.stats.failures + informer.stats.silent >= 1
+        assert len(clock.slept) >= informer.stats.failures
         assert all(0.1 <= delay_s <= 30 for delay_s in clock.slept)
 
 
@@ -261,19 +262,21 @@ async def test_watch_ends_and_resumes_where_it_was(
     assert informer.stats.lists == 1
 
 
+@pytest.mark.parametrize("inactivity_s", [0.1, 60], ids=["silence", "proper-end"])
 async def test_server_that_went_back_in_time_is_listed_again(
-    client: KubeClient, server: FakeApiServer, clock: EagerClock
+    client: KubeClient, server: FakeApiServer, clock: EagerClock, inactivity_s: float
 ) -> None:
     server.objects.version = 5000
-    informer = Informer(client, PODS, settings=SETTINGS, clock=clock)
+    informer = Informer(client, PODS, settings=ReflectorSettings(inactivity_s=inactivity_s), clock=clock)
     async with running(informer):
         await informer.synced()
         await until(lambda: server.watches_open == 1)
         # The store was restored from a backup: our version lies in the future now.
         server.objects.version = 200
-        clock._now_s += 300  # the watch lived as long as it should
-        server.objects.end_watches()
-        await add(client, "new")
+        await add(client, "new")  # the watch, from a version to come, stays silent
+        if inactivity_s > 1:
+            await clock.sleep(300)
+            server.objects.end_watches()
         await until(lambda: names(informer) == ["new"])
 
 
