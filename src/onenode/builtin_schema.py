@@ -60,7 +60,8 @@ def schema_of(group: str, version: str, kind: str) -> dict[str, Any]:
     Raises:
         UnknownKindError: the kind does not exist in that group and version.
     """
-    module = _module(f"{group.partition('.')[0] or 'core'}_{version}")
+    short = group.removesuffix(".k8s.io").removesuffix(".authorization") or "core"
+    module = _module(f"{short}_{version}")
     declared = getattr(module, kind, None) if module is not None else None
     if module is None or not hasattr(declared, "__struct_fields__"):
         raise UnknownKindError(f"no built-in kind {kind} in {group or 'core'}/{version}")
