@@ -22,6 +22,7 @@ class InMemoryNodeStatus:
         self.writes: list[dict[str, NodeProfileState]] = []
         self.owner_uids: list[str | None] = []
         self.uid: str | None = "node-uid"
+        self.arrived = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
         self.failing: KubeError | None = None
@@ -47,6 +48,7 @@ class InMemoryNodeStatus:
         return self.uid
 
     async def apply(self, profiles: Entries, node_uid: str | None) -> str:
+        self.arrived.set()
         await self.gate.wait()
         if self.failing and not self.lost:
             raise self.failing
