@@ -17,13 +17,25 @@ from typing import Any, Final
 import cel
 import cel.stdlib
 
-__all__ = ["CelError", "check_syntax", "evaluate", "field_name", "names_old_self", "to_cel"]
+__all__ = [
+    "CelError",
+    "check_syntax",
+    "evaluate",
+    "field_name",
+    "names_old_self",
+    "to_cel",
+    "undeclared_reference",
+]
 
 _RESERVED: Final = frozenset(
     {"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if"}
     | {"import", "let", "loop", "package", "namespace", "return", "var", "void", "while"}
 )
 _IDENTIFIER: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_COMPREHENSION: Final = re.compile(r"\.(?:all|exists|exists_one|map|filter)\(\s*([A-Za-z_]\w*)\s*,")
+_TYPE_NAMES: Final = frozenset(
+    {"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint", "math", "sets"}
+)
 _OLD_SELF: Final = re.compile(r"\boldSelf\b")
 
 
@@ -111,6 +123,25 @@ def check_syntax(expression: str) -> str | None:
     except ValueError as error:
         _, _, complaint = str(error).partition("': ")
         return complaint or str(error)
+    return None
+
+
+def undeclared_reference(expression: str, declared: frozenset[str]) -> str | None:
+    """The complaint about the first variable that is not declared, or None.
+
+    The parser does not tell the variables of ``all``, ``map`` and their kin from free ones, nor names of
+    types; both are known here.
+    """
+    bound = {match[1] for match in _COMPREHENSION.finditer(expression)}
+    known = declared | bound | _TYPE_NAMES
+    for name in _compiled(expression).variables():
+        if name not in known:
+            found = re.search(rf"(?<![\w.]){re.escape(name)}\b", expression)
+            column = found.start() if found else 0
+            return (
+                f"ERROR: <input>:1:{column + 1}: undeclared reference to '{name}' (in container '')\n"
+                f" | {expression}\n | {'.' * column}^"
+            )
     return None
 
 

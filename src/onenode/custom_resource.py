@@ -10,6 +10,7 @@ from typing import Any, Final
 from onenode import causes
 from onenode.causes import NO_FIELD, Cause
 from onenode.cel_rules import has_rules, validate_rules
+from onenode.embedded import check_embedded
 from onenode.list_types import check_list_types
 from onenode.validation import validate
 
@@ -54,6 +55,7 @@ def validate_custom_resource(
             found = validate(obj["status"], status_schema, before, prefix="status")
     else:
         found = validate(obj, schema, old)
+    found.extend(check_embedded(obj, schema))
     found.extend(check_list_types(obj, schema))
     if not has_rules(schema):
         return found

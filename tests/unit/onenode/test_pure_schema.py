@@ -166,3 +166,17 @@ def test_a_profile_of_300_syscalls_is_judged_in_milliseconds() -> None:
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(5)) < 0.005
+
+
+def test_embedded_resources_must_say_what_they_are() -> None:
+    template = {
+        "type": "object",
+        "x-kubernetes-embedded-resource": True,
+        "x-kubernetes-preserve-unknown-fields": True,
+    }
+    schema = {"type": "object", "properties": {"template": template}}
+    obj = {"template": {"kind": "Pod", "metadata": {"labels": {"a": "b b"}}}}
+    assert [cause.field for cause in validate_custom_resource(obj, schema)] == [
+        "template.apiVersion",
+        "template.metadata.labels",
+    ]
