@@ -135,11 +135,6 @@ class Cache(Generic[U]):
         self._unreadable[key] = problem
         return not known
 
-    def forget_unreadable(self, keys: Iterable[Key]) -> None:
-        """These objects are gone."""
-        for key in keys:
-            self._unreadable.pop(key, None)
-
     def _peek(self, key: Key) -> U | None:
         return self._namespaces.get(key.namespace, {}).get(key.name)
 

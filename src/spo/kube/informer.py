@@ -76,6 +76,7 @@ class Informer(Generic[U]):
         self._kind = resource.kind
         self._project = project
         self._listeners: list[Listener[U]] = []
+        self._unreadable_listeners: list[Callable[[Key], None]] = []
         self._reflectors = [
             Reflector(
                 client,
@@ -91,6 +92,15 @@ class Informer(Generic[U]):
     def add_index(self, name: str, function: IndexFunction[U]) -> None:
         """Let ``cache.by_index(name, value)`` answer."""
         self.cache.add_index(name, function)
+
+    def add_unreadable_listener(self, listener: Callable[[Key], None]) -> None:
+        """Call ``listener`` when an object cannot be read, and when such an object can again or is gone.
+
+        For these changes the other listeners may have nothing to say: the cache keeps what it had.
+        """
+        self._unreadable_listeners.append(listener)
+        for key in self.cache.unreadable:
+            listener(key)
 
     def add_listener(self, listener: Listener[U]) -> None:
         """Call ``listener`` for every change from now on, and at once for what is already here."""
@@ -143,13 +153,22 @@ class Informer(Generic[U]):
 
     def not_readable(self, one: Unreadable) -> None:
         """See :class:`spo.kube.reflector.Target`. The last readable state stays in the cache."""
+        if key := self.mark_unreadable(one):
+            self.tell_unreadable(key)
+
+    def mark_unreadable(self, one: Unreadable) -> Key | None:
+        """Note it in the cache; return its key if that is news."""
         self.stats.unreadable += 1
         key = Key(one.metadata.namespace, one.metadata.name)
-        if self.cache.mark_unreadable(key, one.problem):
-            name, namespace = one.metadata.name, one.metadata.namespace
-            log.warning(
-                "cannot read object", kind=self._kind, name=name, namespace=namespace, problem=one.problem
-            )
+        if not self.cache.mark_unreadable(key, one.problem):
+            return None
+        log.warning("cannot read object", kind=self._kind, problem=one.problem, **key._asdict())
+        return key
+
+    def tell_unreadable(self, key: Key) -> None:
+        """Call the listeners for objects that cannot be read."""
+        for listener in self._unreadable_listeners:
+            listener(key)
 
     def keep(self, obj: KubeObject) -> U | Unreadable | None:
         """What to store of an object; never raises, whatever the object holds."""
@@ -167,10 +186,14 @@ class Informer(Generic[U]):
 
     def store(self, news: list[tuple[Key, U | None]]) -> None:
         """Change the cache as a whole, then tell the listeners."""
+        known = self.cache.unreadable
+        resolved = [key for key, _ in news if key in known] if known else []
         changes = self.cache.update(news)
         for old, new in changes:
             for listener in self._listeners:
                 listener(old, new)
+        for key in resolved:
+            self.tell_unreadable(key)
 
 
 class _Snapshot(Generic[U]):
@@ -194,18 +217,19 @@ class _Snapshot(Generic[U]):
 
     def commit(self) -> None:
         cache = self._informer.cache
-        cached = cache.keys(self._namespace)
-        gone = [key for key in cached if key not in self._found and key not in self._unreadable]
-        cache.forget_unreadable(
-            key
-            for key in list(cache.unreadable)
-            if self._namespace in {None, key.namespace} and key not in self._unreadable
-        )
-        for one in self._unreadable.values():
-            self._informer.not_readable(one)
-        news: list[tuple[Key, U | None]] = [*self._found.items(), *((key, None) for key in gone)]
-        self._informer.store(news)
+        listed = self._found.keys() | self._unreadable.keys()
+        gone = [key for key in cache.keys(self._namespace) if key not in listed]
+        unreadable_gone = [key for key in cache.unreadable if self._covers(key) and key not in listed]
+        news = [*self._found.items(), *((key, None) for key in dict.fromkeys(gone + unreadable_gone))]
         self._informer.stats.missed_deletions += len(gone)
+        # First of all: no listener may find such an object absent.
+        marked = [self._informer.mark_unreadable(one) for one in self._unreadable.values()]
+        self._informer.store(news)
+        for key in filter(None, marked):
+            self._informer.tell_unreadable(key)
+
+    def _covers(self, key: Key) -> bool:
+        return self._namespace in {None, key.namespace}
 
 
 def key_of(obj: KubeObject) -> Key:

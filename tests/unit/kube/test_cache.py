@@ -63,24 +63,29 @@ def test_after_any_lists_the_cache_holds_the_truth_and_listeners_can_follow(
         assert followed.get(key) == old
         assert old != new
         # The cache is already as it will be when the list is done.
-        assert informer.cache.get(*key) == new or key in informer.cache.unreadable
+        assert informer.cache.get(*key) == new
+        assert set(informer.cache.unreadable) == unreadable
         if new is None:
             del followed[key]
         else:
             followed[key] = new
 
-    informer.add_listener(follow)
     readable: Contents = {}
     unreadable: set[tuple[str, str]] = set()
+    told: set[Key] = set()
+    """Of these the listener for unreadable objects knows that they are."""
+    informer.add_listener(follow)
+    informer.add_unreadable_listener(lambda key: told.symmetric_difference_update({key}))
     for contents, namespace, pages in lists:
         listed = {key: value for key, value in contents.items() if namespace in {None, key[0]}}
-        _list(informer, listed, namespace, pages)
         for key in [key for key in {*readable, *unreadable} if namespace in {None, key[0]}]:
             if key not in listed:
                 readable.pop(key, None)
             unreadable.discard(key)
         unreadable |= {key for key, (_, colour) in listed.items() if colour == "UNREADABLE"}
         readable |= {key: value for key, value in listed.items() if value[1] != "UNREADABLE"}
+
+        _list(informer, listed, namespace, pages)
 
         cached = {_key(thing): thing for thing in informer.cache.list()}
         assert set(cached) == set(informer.cache.keys())
@@ -89,7 +94,7 @@ def test_after_any_lists_the_cache_holds_the_truth_and_listeners_can_follow(
             for key, (version, colour) in readable.items()
         }
         assert followed == cached
-        assert set(informer.cache.unreadable) == unreadable
+        assert set(informer.cache.unreadable) == unreadable == told
         for colour in ("red", "blue"):
             found = {
                 Key(t.metadata.namespace, t.metadata.name) for t in informer.cache.by_index("colour", colour)
