@@ -170,6 +170,16 @@ class LeaderElection:
             return False
 
     async def _take_or_renew(self) -> bool:
+        if self.is_leader and self._seen is not None:
+            # Nobody else should have written: save the look.
+            try:
+                await self._renew(self._seen)
+                return True
+            except (ConflictError, NotFoundError):
+                pass
+        return await self._look_and_take()
+
+    async def _look_and_take(self) -> bool:
         try:
             lease = await self._client.get(LEASES, self._name, self._namespace)
         except NotFoundError:
@@ -183,11 +193,16 @@ class LeaderElection:
         holder = self._holder(lease)
         if holder not in {"", self._identity} and self._clock.monotonic() < self._expires_at_s(lease):
             return False
-        renewal = holder == self._identity
-        transitions = lease.spec.lease_transitions or 0
-        spec = self._spec(transitions=transitions if renewal else transitions + 1, acquire=not renewal)
-        self._note(await self._write(lease, spec))
+        if holder == self._identity:
+            await self._renew(lease)
+        else:
+            transitions = (lease.spec.lease_transitions or 0) + 1
+            self._note(await self._write(lease, self._spec(transitions=transitions, acquire=True)))
         return True
+
+    async def _renew(self, lease: Lease) -> None:
+        transitions = lease.spec.lease_transitions or 0
+        self._note(await self._write(lease, self._spec(transitions=transitions, acquire=False)))
 
     async def _write(self, lease: Lease, spec: dict[str, Any]) -> Lease:
         body = {"metadata": {"resourceVersion": lease.metadata.resource_version}, "spec": spec}
@@ -214,13 +229,15 @@ class LeaderElection:
 
     async def _release(self) -> None:
         """Give the Lease back, as client-go does: no holder, one second."""
-        if self._seen is None or self._holder(self._seen) != self._identity:
-            return
-        spec = {**self._spec(transitions=self._seen.spec.lease_transitions or 0, acquire=False)}
-        spec |= {"holderIdentity": "", "leaseDurationSeconds": _RELEASED_DURATION_S}
         try:
             async with asyncio.timeout(self._settings.request_timeout_s):
-                await self._write(self._seen, spec)
+                # Read again: a renewal that was cancelled on its way may have arrived.
+                lease = await self._client.get(LEASES, self._name, self._namespace)
+                if self._holder(lease) != self._identity:
+                    return
+                spec = self._spec(transitions=lease.spec.lease_transitions or 0, acquire=False)
+                spec |= {"holderIdentity": "", "leaseDurationSeconds": _RELEASED_DURATION_S}
+                await self._write(lease, spec)
         except (KubeError, KubeConfigError, TimeoutError) as error:
             problem = str(error) or "timed out"
             log.warning("cannot give the lease back", lease=self._title, problem=problem)

@@ -136,6 +136,25 @@ async def test_short_outage_does_not_cost_the_leadership(clock: FakeClock, objec
     await first.stop()
 
 
+async def test_renewal_is_one_request(clock: FakeClock, objects: Objects) -> None:
+    first = Candidate("a", clock, objects)
+    await clock.settle()
+    first.transport.requests.clear()
+    await clock.advance(20.5)
+    assert [request.method for request in first.transport.requests] == ["PATCH"] * 10
+    await first.stop()
+
+
+async def test_leader_whose_lease_was_deleted_makes_it_again(clock: FakeClock, objects: Objects) -> None:
+    first = Candidate("a", clock, objects)
+    await clock.settle()
+    objects.delete(objects.locate("/apis/coordination.k8s.io/v1/namespaces/spo/leases/lock"), {})
+    await clock.advance(2.1)
+    assert first.leading
+    assert _lease(objects)["holderIdentity"] == "a"
+    await first.stop()
+
+
 async def test_leader_that_sees_another_holder_stops_at_once(clock: FakeClock, objects: Objects) -> None:
     first = Candidate("a", clock, objects)
     await clock.settle()
