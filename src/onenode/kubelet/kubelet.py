@@ -45,6 +45,7 @@ class Kubelet:
         *,
         runtime_version: str = "",
         clock: Callable[[], float] = time.time,
+        remove_cgroup: Callable[[str], None] = remove_pod_cgroup,
     ) -> None:
         self._cluster = Cluster(store, settings.node_name)
         self._runtime = runtime
@@ -57,7 +58,7 @@ class Kubelet:
             store=self._cluster,
             starter=Starter(runtime, volumes, events, settings, self._cluster.lookup),
             facts=PodFacts(host_ip=settings.host_ip, cpus=os.cpu_count() or 1, memory_bytes=memory_bytes()),
-            remove_cgroup=remove_pod_cgroup,
+            remove_cgroup=remove_cgroup,
             clock=clock,
         )
         self._workers: dict[str, PodWorker] = {}
