@@ -19,6 +19,7 @@ from spo.api.resource import Resource
 from spo.kube.client import KubeClient
 from spo.kube.clock import SYSTEM_CLOCK, Clock, format_time
 from spo.kube.errors import KubeConfigError, KubeError, NotFoundError, is_transient
+from spo.kube.event_budget import EventBudget
 from spo.kube.wire import KubeObject
 
 log = klog.get("events")
@@ -95,7 +96,7 @@ class EventStats:
     repeated: int = 0
     """Writes that raised the count of an Event."""
     dropped: int = 0
-    """Events nobody will see: the queue was full, or the API server did not take them."""
+    """Events nobody will see: too many of one object, the queue full, not taken by the API server."""
 
 
 class EventRecorder:
@@ -110,6 +111,7 @@ class EventRecorder:
         self._clock = clock
         self._pending: OrderedDict[_Identity, _Pending] = OrderedDict()
         self._written: OrderedDict[_Identity, _Written] = OrderedDict()
+        self._budget = EventBudget()
         self._arrived = asyncio.Event()
         self._stopping = False
 
@@ -167,7 +169,9 @@ class EventRecorder:
             # It stays queued while it is written, so that stopping half-way loses nothing.
             identity, waiting = next(iter(self._pending.items()))
             count = waiting.count
-            if not await self._write(identity, waiting, count):
+            source = (identity.kind, identity.namespace, identity.name, identity.uid)
+            allowed = self._budget.take(source, self._clock.monotonic())
+            if not allowed or not await self._write(identity, waiting, count):
                 self.stats.dropped += count
             if waiting.count > count:
                 waiting.count -= count

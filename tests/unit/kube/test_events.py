@@ -154,6 +154,20 @@ async def test_event_that_cannot_be_written_is_dropped_and_counted(
     assert setup.recorder.stats.dropped == 1
 
 
+async def test_one_object_cannot_flood_the_server(setup: Setup, clock: FakeClock) -> None:
+    other = reference(PODS, Pod(metadata=ObjectMeta(name="other", namespace="ns")))
+    for number in range(100):
+        setup.recorder.event(POD, WARNING, "Failed", f"attempt {number}")
+    setup.recorder.event(other, WARNING, "Failed", "no")
+    await clock.advance(0)
+    assert len(setup.stored()) == 25 + 1
+    assert setup.recorder.stats.dropped == 75
+    await clock.advance(300)
+    setup.recorder.event(POD, WARNING, "Failed", "later")
+    await clock.advance(0)
+    assert "later" in [event["message"] for event in setup.stored()]
+
+
 async def test_full_queue_drops_and_counts(clock: FakeClock) -> None:
     setup = Setup(clock)
     for number in range(1010):
