@@ -15,6 +15,7 @@ KEEP_DOCUMENT_ORDER: Final = "x-onenode-typed"
 
 _STRING: Final[dict[str, Any]] = {"type": "string"}
 _STRING_MAP: Final[dict[str, Any]] = {"type": "object", "additionalProperties": _STRING}
+_TIME: Final[dict[str, Any]] = {"type": "string", "format": "date-time", "x-onenode-go-type": "Time"}
 _OWNER_REFERENCE: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
@@ -33,7 +34,7 @@ _MANAGED_FIELDS_ENTRY: Final[dict[str, Any]] = {
         "manager": _STRING,
         "operation": _STRING,
         "apiVersion": _STRING,
-        "time": {"type": "string", "format": "date-time"},
+        "time": _TIME,
         "fieldsType": _STRING,
         "fieldsV1": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
         "subresource": _STRING,
@@ -50,8 +51,8 @@ METADATA_SCHEMA: Final[dict[str, Any]] = {
         "uid": _STRING,
         "resourceVersion": _STRING,
         "generation": {"type": "integer", "format": "int64"},
-        "creationTimestamp": {"type": "string", "format": "date-time", "nullable": True},
-        "deletionTimestamp": {"type": "string", "format": "date-time", "nullable": True},
+        "creationTimestamp": _TIME,
+        "deletionTimestamp": _TIME,
         "deletionGracePeriodSeconds": {"type": "integer", "format": "int64"},
         "labels": _STRING_MAP,
         "annotations": _STRING_MAP,

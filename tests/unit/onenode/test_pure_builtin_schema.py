@@ -8,7 +8,7 @@ import pytest
 
 from onenode import builtin_facts
 from onenode.builtin_schema import UnknownKindError, schema_of
-from onenode.schema import prune, validate
+from onenode.schema import apply_defaults, prune, validate
 
 KINDS = [
     ("", "v1", "Pod"), ("", "v1", "PodTemplate"), ("", "v1", "Namespace"), ("", "v1", "Node"),
@@ -88,7 +88,7 @@ def test_unknown_fields_are_told_in_the_order_of_the_document() -> None:
 
 
 def test_a_real_pod_is_valid() -> None:
-    pod = {
+    pod: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "p", "creationTimestamp": None},
@@ -106,7 +106,10 @@ def test_a_real_pod_is_valid() -> None:
         },
     }
     assert prune(pod, POD) == []
+    apply_defaults(pod, POD)
     assert validate(pod, POD) == []
+    assert pod["metadata"] == {"name": "p"}
+    assert pod["spec"]["containers"][0]["ports"] == [{"containerPort": 80, "protocol": "TCP"}]
 
 
 @pytest.mark.parametrize(
