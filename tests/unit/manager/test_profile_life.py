@@ -1,0 +1,251 @@
+"""Daemons and a manager together, against a small API server on a socket and real directories."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from spo.api.core import NODES, PODS
+from spo.api.node_status import PROFILE_NODE_STATUSES
+from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
+from spo.daemon.metrics import SeccompProfileMetrics
+from spo.daemon.process import Daemon
+from spo.kube.client import KubeClient
+from spo.kube.config import server_config
+from spo.kube.errors import NotFoundError
+from spo.manager.process import Manager
+from spo.settings import DaemonSettings, ManagerSettings
+from tests.fakes.api_server import Call, FakeApiServer
+
+OPERATOR, NS = "security-profiles-operator", "team-a"
+DEADLINE_S = 20.0
+NODE_COUNT = 3
+
+
+def is_object_write(call: Call) -> bool:
+    """A write, apart from events and the lease."""
+    return call.method != "GET" and "/events" not in call.path and "/leases" not in call.path
+
+
+class Cluster:
+    """An API server with nodes, their daemons and a manager."""
+
+    def __init__(self, server: FakeApiServer, root: Path, clients: AsyncExitStack) -> None:
+        self.server = server
+        self.clients = clients
+        self.root = root
+        self.client = self.connect("test")
+        self.nodes = [f"node-{n}" for n in range(NODE_COUNT)]
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+
+    def connect(self, field_manager: str) -> KubeClient:
+        client = KubeClient(server_config(self.server.url), field_manager=field_manager)
+        self.clients.push_async_callback(client.aclose)
+        return client
+
+    async def start(self) -> None:
+        for node in self.nodes:
+            body = {
+                "metadata": {"name": node},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+            }
+            await self.client.create(NODES, body)
+            await self.add_pod(f"spod-{node}", OPERATOR, node, labels={"name": "spod"})
+            (self.root / node / "var/lib/kubelet/seccomp/operator").mkdir(parents=True)
+            self.start_daemon(node)
+        manager = Manager(self.connect("manager"), ManagerSettings(identity="manager-0"))
+        self.tasks["manager"] = asyncio.create_task(manager.run())
+
+    def start_daemon(self, node: str) -> None:
+        settings = DaemonSettings(node_name=node, host_root=PurePosixPath(self.root / node))
+        daemon = Daemon(self.connect("spod"), settings, SeccompProfileMetrics(CollectorRegistry()))
+        self.tasks[node] = asyncio.create_task(daemon.run())
+
+    async def stop(self, *names: str) -> None:
+        tasks = [self.tasks.pop(name) for name in names or tuple(self.tasks)]
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(result, asyncio.CancelledError), result
+
+    async def add_pod(
+        self, name: str, namespace: str, node: str, labels: dict[str, str] | None = None, path: str = ""
+    ) -> None:
+        context = {"seccompProfile": {"type": "Localhost", "localhostProfile": path}} if path else {}
+        spec = {"nodeName": node, "securityContext": context, "containers": [{"name": "c"}]}
+        metadata = {"name": name, "namespace": namespace, "labels": labels or {}}
+        await self.client.create(PODS, {"metadata": metadata, "spec": spec}, namespace)
+
+    async def add_profile(self, name: str) -> None:
+        body = {"metadata": {"name": name, "namespace": NS}, "spec": {"defaultAction": "SCMP_ACT_ERRNO"}}
+        await self.client.create(SECCOMP_PROFILES, body, NS)
+
+    async def profile(self, name: str) -> SeccompProfile | None:
+        try:
+            return await self.client.get(SECCOMP_PROFILES, name, NS)
+        except NotFoundError:
+            return None
+
+    async def listed(self) -> dict[str, dict[str, Any]]:
+        page = await self.client.list_all(PROFILE_NODE_STATUSES, OPERATOR)
+        return {
+            one.node_name: {key: entry.state for key, entry in one.profiles.items()} for one in page.items
+        }
+
+    async def wait_for(self, name: str, condition: Callable[[SeccompProfile | None], bool]) -> None:
+        await self.until(self._check(name, condition))
+
+    def _check(self, name: str, condition: Callable[[SeccompProfile | None], bool]) -> Any:
+        async def check() -> bool:
+            return condition(await self.profile(name))
+
+        return check
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Wait until an asynchronous condition holds; each look is a request: the others get their turn."""
+        async with asyncio.timeout(DEADLINE_S):
+            for _ in itertools.count():
+                if await condition():
+                    return
+
+    def file(self, node: str, name: str) -> Path:
+        return self.root / node / f"var/lib/kubelet/seccomp/operator/{NS}/{name}.json"
+
+    def object_writes(self) -> int:
+        return len(self.server.requests(is_object_write))
+
+
+def installed(profile: SeccompProfile | None) -> bool:
+    return bool(profile and profile.status and profile.status.status == "Installed")
+
+
+def terminating(profile: SeccompProfile | None) -> bool:
+    return bool(profile and profile.status and profile.status.status == "Terminating")
+
+
+def gone(profile: SeccompProfile | None) -> bool:
+    return profile is None
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    async with FakeApiServer() as server, AsyncExitStack() as clients:
+        made = Cluster(server, tmp_path, clients)
+        await made.start()
+
+        async def everybody_reports() -> bool:
+            return len(await made.listed()) == NODE_COUNT
+
+        await made.until(everybody_reports)
+        yield made
+        await made.stop()
+
+
+async def test_new_profile_reaches_all_nodes_within_its_budget_of_writes(cluster: Cluster) -> None:
+    before = cluster.object_writes()
+    await cluster.add_profile("web")
+    await cluster.wait_for("web", installed)
+
+    writes = cluster.object_writes() - before - 1  # ours
+    assert writes <= 2 * NODE_COUNT + 3
+    for node in cluster.nodes:
+        assert json.loads(cluster.file(node, "web").read_text()) == {"defaultAction": "SCMP_ACT_ERRNO"}
+    assert await cluster.listed() == {
+        node: {f"SeccompProfile/{NS}/web": "Installed"} for node in cluster.nodes
+    }
+
+
+async def test_changed_profile_costs_a_write_per_node_and_three(cluster: Cluster) -> None:
+    await cluster.add_profile("web")
+    await cluster.wait_for("web", installed)
+    before = cluster.object_writes()
+    await cluster.client.patch(SECCOMP_PROFILES, "web", NS, {"spec": {"defaultAction": "SCMP_ACT_LOG"}})
+    await cluster.wait_for(
+        "web", lambda one: installed(one) and bool(one and one.status and one.status.observed_generation == 2)
+    )
+    assert cluster.object_writes() - before - 1 <= NODE_COUNT + 3
+    assert "SCMP_ACT_LOG" in cluster.file("node-0", "web").read_text()
+
+
+async def test_deleted_profile_leaves_nothing(cluster: Cluster) -> None:
+    await cluster.add_profile("web")
+    await cluster.wait_for("web", installed)
+    await cluster.client.delete(SECCOMP_PROFILES, "web", NS)
+    await cluster.wait_for("web", gone)
+    assert not any(cluster.file(node, "web").exists() for node in cluster.nodes)
+    assert await cluster.listed() == {node: {} for node in cluster.nodes}
+
+
+async def test_profile_in_use_goes_with_its_last_pod(cluster: Cluster) -> None:
+    await cluster.add_profile("web")
+    await cluster.wait_for("web", installed)
+    await cluster.add_pod("user", NS, "node-1", path=f"operator/{NS}/web.json")
+    await cluster.wait_for(
+        "web", lambda one: bool(one and "in-use-by-active-pods" in one.metadata.finalizers)
+    )
+
+    await cluster.client.delete(SECCOMP_PROFILES, "web", NS)
+    await cluster.wait_for("web", terminating)
+
+    async def terminating_everywhere() -> bool:
+        return all("Terminating" in states.values() for states in (await cluster.listed()).values())
+
+    await cluster.until(terminating_everywhere)
+    assert all(cluster.file(node, "web").exists() for node in cluster.nodes)
+
+    await cluster.client.delete(PODS, "user", NS)
+    await cluster.wait_for("web", gone)
+    assert not any(cluster.file(node, "web").exists() for node in cluster.nodes)
+
+
+async def test_two_hundred_profiles_come_and_go_together(cluster: Cluster) -> None:
+    names = [f"p{n}" for n in range(200)]
+    before = cluster.object_writes()
+    await asyncio.gather(*(cluster.add_profile(name) for name in names))
+    for name in names:
+        await cluster.wait_for(name, installed)
+    daemon_writes = [call for call in cluster.server.requests(is_object_write) if "nodestatuses" in call.path]
+    assert len(daemon_writes) < 2 * NODE_COUNT * len(names) / 4  # claims and reports share writes
+    assert cluster.object_writes() - before <= len(names) * (2 * NODE_COUNT + 4)
+
+    await asyncio.gather(*(cluster.client.delete(SECCOMP_PROFILES, name, NS) for name in names))
+    for name in names:
+        await cluster.wait_for(name, gone)
+    assert not list(cluster.root.glob("*/var/lib/kubelet/seccomp/operator/*/*"))
+    lists = cluster.server.requests(lambda call: call.path.endswith("/pods") and "limit" in call.params)
+    assert len(lists) < 40  # deletions share lists of pods
+
+
+async def test_object_that_vanishes_while_its_daemon_is_down_leaves_no_file(cluster: Cluster) -> None:
+    await cluster.add_profile("web")
+    await cluster.wait_for("web", installed)
+    await cluster.stop("node-2", "manager")
+    body: dict[str, Any] = {"metadata": {"finalizers": []}}
+    await cluster.client.patch(SECCOMP_PROFILES, "web", NS, body)
+    await cluster.client.delete(SECCOMP_PROFILES, "web", NS)
+    assert cluster.file("node-2", "web").exists()
+
+    cluster.start_daemon("node-2")
+
+    async def forgotten() -> bool:
+        return not (await cluster.listed())["node-2"]
+
+    await cluster.until(forgotten)
+    assert not cluster.file("node-2", "web").exists()
+
+
+async def test_deleted_node_status_comes_back(cluster: Cluster) -> None:
+    await cluster.add_profile("web")
+    await cluster.wait_for("web", installed)
+    await cluster.client.delete(PROFILE_NODE_STATUSES, "node-0", OPERATOR)
+
+    async def restored() -> bool:
+        return (await cluster.listed()).get("node-0") == {f"SeccompProfile/{NS}/web": "Installed"}
+
+    await cluster.until(restored)
