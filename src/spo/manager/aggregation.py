@@ -15,6 +15,8 @@ from spo.profiles.release import READY, RELEASED, is_true
 
 MAX_FAILING_NODES: Final = 10
 MAX_WORKLOADS: Final = 50
+MAX_WARNINGS: Final = 64
+"""As in the CRD: the API server refuses a status with more, and nothing else would be reported either."""
 
 _WORST_FIRST: Final = (
     ProfileState.ERROR,
@@ -61,7 +63,7 @@ def next_status(profile: SeccompProfile, seen: Observation, now: str) -> Seccomp
         active_workload_count=len(seen.workloads),
         nodes=NodeCounts(desired=len(seen.nodes), installed=installed, failed=len(failing)),
         failing_nodes=failing[:MAX_FAILING_NODES],
-        warnings=list(seen.warnings),
+        warnings=list(seen.warnings[:MAX_WARNINGS]),
         observed_generation=generation,
     )
 

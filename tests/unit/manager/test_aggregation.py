@@ -150,6 +150,11 @@ def test_warnings_are_passed_on() -> None:
     assert next_status(profile(), Observation(nodes={}, warnings=("odd",)), NOW).warnings == ["odd"]
 
 
+def test_warnings_fit_into_the_crd() -> None:
+    many = tuple(f"syscalls[{index}] names no syscall" for index in range(1000))
+    assert next_status(profile(), Observation(nodes={}, warnings=many), NOW).warnings == list(many[:64])
+
+
 @pytest.mark.parametrize(
     ("workloads", "released", "expected"),
     [
