@@ -248,7 +248,7 @@ async def test_answer_that_takes_for_ever_is_given_up(server: FakeApiServer, clo
     limits = ClientLimits(request_timeout_s=0.1)
     server.plan(anything, dribble(0.02))
     async with KubeClient(server_config(server.url), clock=clock, limits=limits) as client:
-        with pytest.raises(ConnectionFailedError, match=r"timed out after 0\.1 s"):
+        with pytest.raises(ConnectionFailedError, match="no answer"):
             await client.list_page(GADGETS)
 
 
@@ -296,8 +296,8 @@ async def test_token_file_is_read_again_after_401(server: FakeApiServer, tmp_pat
             await client.list_page(PODS)
 
 
-async def _watch(client: KubeClient, version: str) -> list[WatchEvent[Gadget]]:
-    events = client.watch(GADGETS, resource_version=version, timeout_s=60, inactivity_s=0.05)
+async def _watch(client: KubeClient, version: str, inactivity_s: float = 60) -> list[WatchEvent[Gadget]]:
+    events = client.watch(GADGETS, resource_version=version, timeout_s=60, inactivity_s=inactivity_s)
     async with contextlib.aclosing(events):
         return [event async for event in events]
 
@@ -379,7 +379,7 @@ async def test_watch_that_breaks_is_a_connection_error(
 ) -> None:
     server.plan(anything, fault)  # type: ignore[arg-type] # parametrize hides the type
     with pytest.raises(ConnectionFailedError):
-        await _watch(client, "5")
+        await _watch(client, "5", inactivity_s=0.05)
 
 
 async def test_leaving_a_watch_closes_its_connection(client: KubeClient, server: FakeApiServer) -> None:

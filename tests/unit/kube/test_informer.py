@@ -18,7 +18,8 @@ from spo.kube.transport import ClientLimits
 from tests.fakes.api_server import Call, FakeApiServer, Fault, answer_text, cut, hang, refuse, stream
 from tests.fakes.clock import EagerClock
 
-SETTINGS = ReflectorSettings(inactivity_s=0.1, page_size=3)
+SETTINGS = ReflectorSettings(page_size=3)
+IMPATIENT = ReflectorSettings(page_size=3, inactivity_s=0.1)
 
 
 def watching(call: Call) -> bool:
@@ -172,7 +173,7 @@ async def test_watch_survives(
 ) -> None:
     await add(client, "first")
     server.plan(watching, fault, times=times)
-    informer = Informer(client, PODS, settings=SETTINGS, clock=clock)
+    informer = Informer(client, PODS, settings=IMPATIENT, clock=clock)
     async with running(informer):
         await informer.synced()
         await add(client, "second")
