@@ -13,17 +13,16 @@ import secrets
 import select
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from onenode.kubelet.cgroups import remove_pod_cgroup
+from onenode.kubelet.cgroups import remove_pod_cgroups
 from onenode.kubelet.podman import Podman, containers_conf
 
 _STOP_S: Final = 15.0
 _INSTANCE_ID: Final = re.compile(r"[0-9a-f]{8,32}")
-_TIERS: Final = ("/kubepods", "/kubepods/burstable", "/kubepods/besteffort")
 
 
 class InstanceError(Exception):
@@ -152,12 +151,9 @@ class Instance:
         """
         if not self.containers_conf.exists() or shutil.which("podman") is None:
             return 0
-        count = asyncio.run(_remove_containers(self.podman(environment)))
         pods = self.state / "pods"
-        for folder in pods.iterdir() if pods.is_dir() else ():
-            for tier in _TIERS:
-                remove_pod_cgroup(f"{tier}/pod{folder.name}")
-        return count
+        uids = [folder.name for folder in pods.iterdir()] if pods.is_dir() else []
+        return asyncio.run(_remove_containers(self.podman(environment), uids))
 
     def purge(self) -> None:
         """Remove the state folder.
@@ -174,7 +170,7 @@ class Instance:
         shutil.rmtree(self.state)
 
 
-async def _remove_containers(podman: Podman) -> int:
+async def _remove_containers(podman: Podman, uids: Iterable[str]) -> int:
     # Twice: a call that a killed server left behind may finish in between.
     count = 0
     for _ in range(2):
@@ -183,4 +179,5 @@ async def _remove_containers(podman: Podman) -> int:
             break
         count += len(states)
         await podman.remove([state.id for state in states])
+    await asyncio.gather(*(remove_pod_cgroups(uid) for uid in uids))
     return count

@@ -10,10 +10,10 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
-from onenode.kubelet.cgroups import remove_pod_cgroup
+from onenode.kubelet.cgroups import remove_pod_cgroup, remove_pod_cgroups
 from onenode.kubelet.cluster import Cluster
 from onenode.kubelet.downward import PodFacts
 from onenode.kubelet.errors import LogError
@@ -45,7 +45,7 @@ class Kubelet:
         *,
         runtime_version: str = "",
         clock: Callable[[], float] = time.time,
-        remove_cgroup: Callable[[str], None] = remove_pod_cgroup,
+        remove_cgroup: Callable[[str], Awaitable[bool]] = remove_pod_cgroup,
     ) -> None:
         self._cluster = Cluster(store, settings.node_name)
         self._runtime = runtime
@@ -143,6 +143,7 @@ class Kubelet:
         if self._settings.pods.is_dir():
             for folder in self._settings.pods.iterdir():
                 if folder.name not in pods:
+                    await remove_pod_cgroups(folder.name, self._parts.remove_cgroup)
                     self._parts.starter.volumes.remove(folder.name)
         for uid, pod in pods.items():
             self._start_worker(pod, by_pod.get(uid, []))

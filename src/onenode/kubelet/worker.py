@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -56,7 +56,7 @@ class WorkerParts:
     store: PodStore
     starter: Starter
     facts: PodFacts
-    remove_cgroup: Callable[[str], None]
+    remove_cgroup: Callable[[str], Awaitable[bool]]
     clock: Callable[[], float]
 
 
@@ -130,6 +130,7 @@ class PodWorker:
         stored = self._parts.store.pod(self.key)
         if stored is None or stored["metadata"].get("uid") != self.uid:
             await self._tear_down()
+            await self._clean_up()
             self._gone = True
             return None
         pod = parse_pod(stored)
@@ -403,6 +404,7 @@ class PodWorker:
         self._report(pod, stopped=True)
         await self._tear_down()
         self._parts.store.finish_deletion(self.key, self.uid)
+        await self._clean_up()
         self._gone = self._parts.store.pod(self.key) is None
         return None
 
@@ -420,9 +422,15 @@ class PodWorker:
         for identifier in list(self._watches):
             self._unwatch(identifier)
         self._sandbox = None
-        if self._pod is not None:
-            self._parts.remove_cgroup(cgroup_parent(self._pod))
+
+    async def _clean_up(self) -> None:
+        """Remove what is left on the node; the folder last: it is how a next run knows there is something."""
+        await self._remove_cgroup()
         self._parts.starter.volumes.remove(self.uid)
+
+    async def _remove_cgroup(self) -> None:
+        if self._pod is not None and not await self._parts.remove_cgroup(cgroup_parent(self._pod)):
+            log.warning("control group of a pod stays: something runs in it pod=%s/%s", *self.key)
 
     async def _remove_containers(self, pod: Pod) -> None:
         """A finished pod holds no containers; its logs stay until it is deleted."""
@@ -437,8 +445,8 @@ class PodWorker:
             self._records[name] = replace(self._records[name], running=None)
         self._sandbox = None
         self._cleaned = True
-        self._parts.remove_cgroup(cgroup_parent(pod))
         self._report(pod)
+        await self._remove_cgroup()
 
     def _unwatch(self, identifier: str) -> None:
         close = self._watches.pop(identifier, None)

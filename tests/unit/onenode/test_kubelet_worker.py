@@ -54,8 +54,12 @@ class Node:
             self.settings,
             FixedTokens(),
             clock=lambda: self.now,
-            remove_cgroup=self.cgroups_removed.append,
+            remove_cgroup=self.remove_cgroup,
         )
+
+    async def remove_cgroup(self, parent: str) -> bool:
+        self.cgroups_removed.append(parent)
+        return True
 
     async def start(self) -> None:
         self.kubelet = self._new()
@@ -261,7 +265,7 @@ async def test_deleted_pod_gets_sigterm_and_goes_when_it_ended(node: Node) -> No
     node.runtime.end("c", 143)
     await node.until(lambda: node.pod() is None)
     assert not node.runtime.states
-    assert not list(folder.iterdir())
+    await node.until(lambda: not list(folder.iterdir()))
     assert [group.rpartition("/")[0] for group in node.cgroups_removed] == ["/kubepods/besteffort"]
     assert "Killing" in node.reasons()
 
