@@ -108,8 +108,14 @@ class Daemon:
         self._profiles.add_listener(wakeups.profile_changed)
         self._pods.add_listener(wakeups.pod_changed)
         self._own_status.add_listener(lambda _, status: self._reporter.observed(status))
+        self._profiles.add_unreadable_listener(lambda key: wakeups.file_of(*key))
+        self._pods.add_unreadable_listener(lambda _: self._wake_claims(wakeups))
+        self._wake_claims(wakeups)
+
+    def _wake_claims(self, wakeups: Wakeups) -> None:
+        """Look at every file that this node says it has, its object may be gone."""
         for key in self._reporter.claims():
-            wakeups.claimed_before(key)
+            wakeups.claimed(key)
 
     async def _tidy_up(self) -> None:
         try:

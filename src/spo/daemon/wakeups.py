@@ -52,10 +52,10 @@ class Wakeups:
         if changed is None:
             return
         namespace, name = changed.metadata.namespace or "", changed.metadata.name
-        self._enqueue(Request(namespace, file_stem(name)))
+        self.file_of(namespace, name)
         if _content(old) != _content(new):
             for user in self._users_of(namespace, name):
-                self._enqueue(Request(namespace, file_stem(user)))
+                self.file_of(namespace, user)
 
     def pod_changed(self, old: References | None, new: References | None) -> None:
         """Listener of the node's pods: a file may go when its last user has gone."""
@@ -63,12 +63,16 @@ class Wakeups:
             if not any(self._is_alive(file.namespace, name) for name in names_of_file(file.name)):
                 self._enqueue(Request(file.namespace, file.name))
 
-    def claimed_before(self, key: str) -> None:
-        """A key of the node status of the previous run: its object may be gone."""
+    def claimed(self, key: str) -> None:
+        """A key of the node status: its object may be gone."""
         kind, _, rest = key.partition("/")
         namespace, _, name = rest.partition("/")
         if kind == SECCOMP_PROFILES.kind and namespace and name:
-            self._enqueue(Request(namespace, file_stem(name)))
+            self.file_of(namespace, name)
+
+    def file_of(self, namespace: str, name: str) -> None:
+        """Enqueue the file of an object, whatever happened to it."""
+        self._enqueue(Request(namespace, file_stem(name)))
 
     def _is_alive(self, namespace: str, name: str) -> bool:
         try:

@@ -5,7 +5,7 @@ import asyncio
 from spo.api.core import NODES, PODS
 from spo.api.node_status import PROFILE_NODE_STATUSES
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
-from spo.controller import Controller, LeaderElection, run_until_stopped
+from spo.controller import Controller, LeaderElection, Request, run_until_stopped
 from spo.controller.cache_sync import caches_synced
 from spo.kube.client import KubeClient
 from spo.kube.clock import SYSTEM_CLOCK, Clock
@@ -70,6 +70,7 @@ class Manager:
         informers.pods.add_listener(wakeups.pod_changed)
         informers.reports.add_listener(wakeups.report_changed)
         informers.profiles.add_listener(wakeups.profile_changed)
+        informers.profiles.add_unreadable_listener(lambda key: controller.enqueue(Request(*key)))
         return controller
 
 

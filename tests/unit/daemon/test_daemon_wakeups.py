@@ -100,9 +100,9 @@ def test_gone_pod_wakes_the_file_that_may_go(profiles: tuple[SeccompProfile, ...
         pytest.param("SeccompProfile//web", [], id="no-namespace"),
     ],
 )
-def test_claims_of_the_previous_run(key: str, woken: list[Request]) -> None:
+def test_claims(key: str, woken: list[Request]) -> None:
     node = Node()
-    node.wakeups.claimed_before(key)
+    node.wakeups.claimed(key)
     assert node.woken == woken
 
 
