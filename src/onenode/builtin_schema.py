@@ -15,10 +15,13 @@ from typing import Any, Final
 from onenode import builtin_facts as facts
 from onenode.pruning import KEEP_DOCUMENT_ORDER, METADATA_SCHEMA
 
-__all__ = ["GO_TYPE", "UnknownKindError", "schema_of"]
+__all__ = ["GO_PACKAGE", "GO_TYPE", "UnknownKindError", "schema_of", "struct_schema"]
 
 GO_TYPE: Final = "x-onenode-go-type"
 """Schema extension: name of the Go type, which decoding errors cite."""
+
+GO_PACKAGE: Final = "x-onenode-go-package"
+"""Schema extension: where that type is declared, such as ``core_v1``; only on structs."""
 
 _SCALARS: Final[dict[str, dict[str, Any]]] = {
     "str": {"type": "string"},
@@ -81,6 +84,11 @@ def _module(name: str) -> ModuleType | None:
         return None
 
 
+def struct_schema(package: str, name: str) -> dict[str, Any]:
+    """The schema of a declared type, with its description and those of its fields."""
+    return _struct(package, name)
+
+
 @functools.lru_cache(maxsize=2048)
 def _struct(module_name: str, name: str) -> dict[str, Any]:
     module = _module(module_name)
@@ -101,7 +109,12 @@ def _struct(module_name: str, name: str) -> dict[str, Any]:
         properties[wire] = field
         if not optional:
             required.append(wire)
-    schema: dict[str, Any] = {"type": "object", "properties": properties, GO_TYPE: name}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": properties,
+        GO_TYPE: name,
+        GO_PACKAGE: module_name,
+    }
     if required:
         schema["required"] = required
     if own_text:
@@ -166,7 +179,7 @@ def _type(module_name: str, field: str, annotation: str) -> dict[str, Any]:
     if name == "dict":
         return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     if name == "ObjectMeta":
-        return METADATA_SCHEMA
+        return {**METADATA_SCHEMA, GO_PACKAGE: "meta_v1"}
     return _struct(other or module_name, name)
 
 
