@@ -113,9 +113,11 @@ class SeccompProfileReconciler:
         try:
             path = localhost_profile(*_names(profile))
             content = await self._render(profile)
-        except TerminalError as error:
+        except SpoError as error:
             self._refuse(profile, INVALID, str(error))
-            return
+            if isinstance(error, TerminalError):
+                return
+            raise  # nothing wrong with the profile: the node lacks something
         key, generation = key_of(profile), profile.metadata.generation
         await self._reports.claim(key, generation)
         if not self._is_current(profile):

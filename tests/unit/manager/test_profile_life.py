@@ -249,3 +249,15 @@ async def test_deleted_node_status_comes_back(cluster: Cluster) -> None:
         return (await cluster.listed()).get("node-0") == {f"SeccompProfile/{NS}/web": "Installed"}
 
     await cluster.until(restored)
+
+
+async def test_work_goes_on_after_the_api_server_was_gone(cluster: Cluster) -> None:
+    await cluster.add_profile("web")
+    await cluster.wait_for("web", installed)
+    await cluster.server.stop()
+    await cluster.server.start()
+    await cluster.client.delete(SECCOMP_PROFILES, "web", NS)
+    await cluster.wait_for("web", gone)
+    await cluster.add_profile("other")
+    await cluster.wait_for("other", installed)
+    assert not any(cluster.file(node, "web").exists() for node in cluster.nodes)

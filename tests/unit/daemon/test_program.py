@@ -1,0 +1,94 @@
+"""The program as a user starts it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("SPO_", "KUBE"))}
+    return subprocess.run(
+        (sys.executable, "-m", "spo", *arguments),
+        env={**inherited, **env},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_help_lists_the_commands() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    commands = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines()]
+    assert commands == ["daemon", "manager", "non-root-enabler", "version"]
+
+
+def test_unknown_command_is_a_usage_error() -> None:
+    done = run("demon")
+    assert done.returncode == 2
+    assert "No such command 'demon'" in done.stderr
+
+
+def test_version_as_json() -> None:
+    facts = json.loads(run("version", "--json").stdout)
+    assert set(facts) == {"version", "pythonVersion", "compiler", "platform"}
+    assert facts["platform"].startswith("linux/")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "verbosity"),
+    [
+        pytest.param(["-V", "1", "d"], {}, 1, id="flag"),
+        pytest.param(["d"], {"SPO_VERBOSITY": "1"}, 1, id="environment"),
+        pytest.param(["d"], {}, 0, id="default"),
+    ],
+)
+def test_first_lines_of_a_process(arguments: list[str], env: dict[str, str], verbosity: int) -> None:
+    lines = run(*arguments, **env).stderr.splitlines()
+    assert f'"msg"="Set logging verbosity to {verbosity}"' in lines[0]
+    assert '"msg"="Profiling support enabled: false"' in lines[1]
+    assert 'setup "msg"="starting component: spod"' in lines[2]
+    assert '"version"=' in lines[2]
+
+
+def test_wish_for_profiling_is_answered_honestly() -> None:
+    lines = run("manager", SPO_PROFILING="true").stderr.splitlines()
+    assert lines[2].startswith("W")
+    assert "no profiling server" in lines[2]
+
+
+@pytest.mark.parametrize("command", ["daemon", "manager"])
+def test_missing_setting_is_one_line_and_exit_1(command: str) -> None:
+    done = run(command, OPERATOR_NAMESPACE="")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("E")
+    assert '"error"="OPERATOR_NAMESPACE environment variable not set"' in last
+    assert "Traceback" not in done.stderr
+
+
+def test_unreachable_configuration_is_one_line_and_exit_1(tmp_path: Path) -> None:
+    done = run("manager", OPERATOR_NAMESPACE="ns", KUBECONFIG=str(tmp_path / "absent"))
+    assert done.returncode == 1
+    assert "cannot load the Kubernetes configuration" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.root
+def test_enabler_says_what_it_did_and_may_run_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = run("non-root-enabler", SPO_HOST_ROOT=str(tmp_path))
+        assert done.returncode == 0
+        assert done.stderr.count('"msg"="Done"') == 4
+    root = (tmp_path / "var/lib/kubelet/seccomp/operator").stat()
+    assert (root.st_mode & 0o777, root.st_uid, root.st_gid) == (0o744, 65535, 65535)
+
+
+def test_enabler_names_the_step_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file where a directory must be")
+    done = run("non-root-enabler", SPO_HOST_ROOT=str(tmp_path))
+    assert done.returncode == 1
+    assert f"create {tmp_path}/var/lib/kubelet/seccomp" in done.stderr.splitlines()[-1]
