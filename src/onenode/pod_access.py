@@ -10,10 +10,23 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from onenode.clock import parse_timestamp
-from onenode.kubelet.errors import LogError
+from onenode.kubelet.errors import LogError, StreamError
 from onenode.kubelet.logs import LogOptions
+from onenode.kubelet.streams import StreamProcess, StreamRequest
 
-__all__ = ["InvalidLogOptionError", "LogError", "LogOptions", "LogRequest", "PodAccess", "log_request"]
+__all__ = [
+    "InvalidLogOptionError",
+    "LogError",
+    "LogOptions",
+    "LogRequest",
+    "PodAccess",
+    "StreamError",
+    "StreamProcess",
+    "StreamRequest",
+    "chosen_container",
+    "log_request",
+    "stream_request",
+]
 
 
 class PodAccess(Protocol):
@@ -26,6 +39,13 @@ class PodAccess(Protocol):
 
         Raises:
             LogError: there is no such log (HTTP 400 BadRequest with this text).
+        """
+
+    async def open_stream(self, pod: dict[str, Any], container: str, request: StreamRequest) -> StreamProcess:
+        """Start a command in a running container, or attach to it if the request has no command.
+
+        Raises:
+            StreamError: the container does not run.
         """
 
 
@@ -128,3 +148,16 @@ def _since(seconds: int | None, moment: str | None) -> float | None:
     if parsed is None:
         raise LogError(f'parsing time "{moment}" as "2006-01-02T15:04:05Z07:00": cannot parse')
     return parsed.timestamp()
+
+
+def stream_request(query: Mapping[str, Sequence[str]]) -> StreamRequest:
+    """Understand the query of ``pods/exec`` and ``pods/attach``; attach has no command."""
+    given = {name: values[0] for name, values in query.items() if values}
+    tty = _flag(given, "tty")
+    return StreamRequest(
+        command=tuple(query.get("command", ())),
+        stdin=_flag(given, "stdin"),
+        stdout=_flag(given, "stdout"),
+        stderr=_flag(given, "stderr") and not tty,
+        tty=tty,
+    )

@@ -15,8 +15,10 @@ import pytest
 
 from onenode.instance import Instance
 from onenode.kubelet import Kubelet, KubeletSettings, Podman
+from onenode.kubelet.errors import StreamError
 from onenode.kubelet.logs import LogOptions
 from onenode.kubelet.pod import Pod
+from onenode.kubelet.streams import StreamRequest
 from onenode.store import Store
 from tests.fakes.images import import_busybox, remove_image
 
@@ -428,3 +430,38 @@ async def test_two_instances_do_not_disturb_each_other(node: Node, tmp_path: Pat
         assert process_status(node.pid())
     finally:
         await asyncio.to_thread(other.instance.remove_pods, os.environ)
+
+
+async def session(node: Node, request: StreamRequest, *, send: bytes = b"") -> tuple[int, bytes, bytes]:
+    """Run a command in the pod's container: exit code, output, error output."""
+    process = await node.kubelet.open_stream(node.pod(), "c", request)
+    written = {1: b"", 2: b""}
+    if send:
+        await process.write(send)
+        await process.close_input()
+    async with asyncio.timeout(DEADLINE_S):
+        async for channel, data in process.output():
+            written[channel] += data
+        return await process.wait(), written[1], written[2]
+
+
+async def test_exec_in_a_running_container(node: Node) -> None:
+    node.add(WAIT_FOR_TERM)
+    await node.phase("Running")
+    request = StreamRequest(command=["sh", "-c", "cat; echo err >&2; exit 7"], stdin=True)
+    assert await session(node, request, send=b"typed\n") == (7, b"typed\n", b"err\n")
+
+
+async def test_exec_on_a_terminal(node: Node) -> None:
+    node.add(WAIT_FOR_TERM)
+    await node.phase("Running")
+    request = StreamRequest(command=["sh", "-c", "test -t 0 && echo terminal"], stdin=True, tty=True)
+    code, output, _ = await session(node, request)
+    assert (code, output) == (0, b"terminal\r\n")
+
+
+async def test_exec_needs_a_running_container(node: Node) -> None:
+    node.add("true")
+    await node.phase("Succeeded")
+    with pytest.raises(StreamError):
+        await session(node, StreamRequest(command=["true"]))

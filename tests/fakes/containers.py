@@ -8,6 +8,7 @@ from dataclasses import replace
 from onenode.kubelet.errors import ContainerError, ContainerStartError
 from onenode.kubelet.names import ATTEMPT_LABEL, CONTAINER_NAME_LABEL, POD_UID_LABEL
 from onenode.kubelet.state import ContainerPhase, ContainerState, Image
+from onenode.kubelet.streams import StreamProcess, StreamRequest
 
 
 class FakeRuntime:
@@ -65,6 +66,9 @@ class FakeRuntime:
     def send_signal(self, state: ContainerState, number: signal.Signals) -> bool:
         self.signals.append((state.name, number))
         return state.id in self.states
+
+    async def open_stream(self, state: ContainerState, request: StreamRequest) -> StreamProcess:
+        raise NotImplementedError("sessions are tested with Podman")
 
     def running(self, name: str) -> ContainerState:
         """The running container with this name."""

@@ -81,5 +81,9 @@ class VolumeError(KubeletError):
         return f'MountVolume.SetUp failed for volume "{self.volume}" : {self.problem}'
 
 
+class StreamError(KubeletError):
+    """Exec or attach is not possible; the message is for the user."""
+
+
 class LogError(KubeletError):
     """The log that was asked for does not exist; the message is the API's."""

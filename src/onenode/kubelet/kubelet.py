@@ -16,7 +16,7 @@ from typing import Any, Final
 from onenode.kubelet.cgroups import remove_pod_cgroup, remove_pod_cgroups
 from onenode.kubelet.cluster import Cluster
 from onenode.kubelet.downward import PodFacts
-from onenode.kubelet.errors import LogError
+from onenode.kubelet.errors import LogError, StreamError
 from onenode.kubelet.events import PodEvents
 from onenode.kubelet.logs import LogOptions, container_log, read_log
 from onenode.kubelet.node import lease_object, memory_bytes, node_object
@@ -24,6 +24,7 @@ from onenode.kubelet.runtime import Runtime
 from onenode.kubelet.settings import KubeletSettings
 from onenode.kubelet.starter import Starter
 from onenode.kubelet.state import ContainerPhase, ContainerState
+from onenode.kubelet.streams import StreamProcess, StreamRequest
 from onenode.kubelet.volumes import TokenIssuer, Volumes
 from onenode.kubelet.worker import PodWorker, WorkerParts
 from onenode.store import Store
@@ -100,11 +101,17 @@ class Kubelet:
 
         return read_log(container_log(folder, attempt), options, ended)
 
-    def running_container(self, uid: str, container: str) -> ContainerState | None:
-        """The present run of a container; for exec and attach."""
-        worker = self._workers.get(uid)
+    async def open_stream(self, pod: dict[str, Any], container: str, request: StreamRequest) -> StreamProcess:
+        """Start a command in a running container, or attach to it if the request has no command.
+
+        Raises:
+            StreamError: the container does not run.
+        """
+        worker = self._workers.get(pod["metadata"]["uid"])
         record = worker.record(container) if worker is not None else None
-        return record.running if record is not None else None
+        if record is None or record.running is None:
+            raise StreamError(f'container not found ("{container}")')
+        return await self._runtime.open_stream(record.running, request)
 
     def _log_attempt(self, pod: dict[str, Any], container: str, *, previous: bool) -> tuple[int, bool]:
         status = _container_status(pod, container)

@@ -30,6 +30,7 @@ from onenode.kubelet.names import (
     POD_UID_LABEL,
 )
 from onenode.kubelet.state import ContainerPhase, ContainerState, Image, parse_time
+from onenode.kubelet.streams import StreamProcess, StreamRequest, start_stream, stream_arguments
 
 log = logging.getLogger("onenode.kubelet")
 
@@ -99,11 +100,6 @@ class Podman:
         self._environment = {**environment, "CONTAINERS_CONF": str(configuration)}
         self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._running: set[asyncio.Task[_Result]] = set()
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """Environment of every call; for those who start Podman themselves, as exec does."""
-        return self._environment
 
     async def version(self) -> str:
         """Podman's version."""
@@ -194,6 +190,10 @@ class Podman:
         finally:
             os.close(descriptor)
         return True
+
+    async def open_stream(self, state: ContainerState, request: StreamRequest) -> StreamProcess:
+        """Run a command inside a container, or attach to it; lives as long as the session."""
+        return await start_stream(stream_arguments(state.id, request), self._environment, request)
 
     async def gateway(self) -> str | None:
         """Address of this machine on Podman's default bridge."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from onenode.kubelet.state import ContainerState, Image
+from onenode.kubelet.streams import StreamProcess, StreamRequest
 
 
 class Runtime(Protocol):
@@ -30,3 +31,6 @@ class Runtime(Protocol):
 
     def send_signal(self, state: ContainerState, number: signal.Signals) -> bool:
         """Signal a container's first process; ``False`` if it is gone."""
+
+    async def open_stream(self, state: ContainerState, request: StreamRequest) -> StreamProcess:
+        """Run a command inside a container, or attach to it."""
