@@ -28,6 +28,7 @@ __all__ = [
     "Store",
     "StoreError",
     "Watch",
+    "is_released",
 ]
 
 _SCHEMA: Final = """
@@ -110,7 +111,8 @@ class Store:
         history_length: int = HISTORY_LENGTH,
     ) -> None:
         self.clock = clock
-        self._new_uid = new_uid
+        self.new_uid = new_uid
+        """Makes the uid of a new object."""
         self._db = sqlite3.connect(path, isolation_level=None)
         # NORMAL: a killed process loses nothing; a power cut may lose the last writes, never the file.
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000"):
@@ -176,8 +178,10 @@ class Store:
         """All objects of a resource (copies) ordered by key, and the revision to watch from."""
         return [record.copy() for record in self.records(resource, namespace)], self._revision
 
-    def watch(self, resource: str, since: int | None = None) -> Watch:
-        """Changes after ``since``, or from now on; nothing is missed from this call on.
+    def watch(self, resource: str | None, since: int | None = None) -> Watch:
+        """Changes of one resource, or of all (``None``), after ``since`` or from now on.
+
+        Nothing is missed from this call on.
 
         Raises:
             ExpiredError: ``since`` is older than the history.
@@ -205,7 +209,7 @@ class Store:
         namespace, name = metadata.get("namespace"), metadata["name"]
         if self.record(resource, namespace, name) is not None:
             raise AlreadyExistsError(resource, namespace, name)
-        metadata.setdefault("uid", self._new_uid())
+        metadata.setdefault("uid", self.new_uid())
         metadata.setdefault("creationTimestamp", timestamp(self.clock()))
         return self._write("ADDED", resource, obj, None)
 
@@ -230,7 +234,9 @@ class Store:
         if obj == old.view:
             return obj
         if is_released(obj):
-            return self._remove(old, obj)
+            # Watchers see the last state that was stored, not the one that let it go.
+            self.remove(resource, old.copy())
+            return obj
         return self._write("MODIFIED", resource, obj, old)
 
     def delete_now(self, resource: str, namespace: str | None, name: str) -> Obj:
@@ -248,7 +254,29 @@ class Store:
             metadata.setdefault("deletionTimestamp", timestamp(self.clock()))
             metadata["deletionGracePeriodSeconds"] = 0
             return self.update(resource, obj)
-        return self._remove(old, obj)
+        return self.remove(resource, obj)
+
+    def remove(self, resource: str, obj: Obj) -> Obj:
+        """Take an object away whatever holds it; ``obj`` is the last state that watchers see.
+
+        Raises:
+            NotStoredError: there is no such object.
+        """
+        metadata = obj["metadata"]
+        namespace, name = metadata.get("namespace"), metadata["name"]
+        old = self.record(resource, namespace, name)
+        if old is None:
+            raise NotStoredError(resource, namespace, name)
+        revision = self._revision + 1
+        metadata["resourceVersion"] = str(revision)
+        record = Record(resource, old.namespace, name, revision, msgspec.json.encode(obj))
+        with self._transaction(revision):
+            self._db.execute(
+                "DELETE FROM objects WHERE resource=? AND namespace=? AND name=?", (resource, *old.key)
+            )
+        self._table(resource).remove(old.key)
+        self._hub.publish(Event("DELETED", record, old))
+        return obj
 
     def _write(self, kind: str, resource: str, obj: Obj, old: Record | None) -> Obj:
         revision = self._revision + 1
@@ -263,18 +291,6 @@ class Store:
             )
         self._table(resource).put(record)
         self._hub.publish(Event(kind, record, old))
-        return obj
-
-    def _remove(self, old: Record, obj: Obj) -> Obj:
-        revision = self._revision + 1
-        obj["metadata"]["resourceVersion"] = str(revision)
-        record = Record(old.resource, old.namespace, old.name, revision, msgspec.json.encode(obj))
-        with self._transaction(revision):
-            self._db.execute(
-                "DELETE FROM objects WHERE resource=? AND namespace=? AND name=?", (old.resource, *old.key)
-            )
-        self._table(old.resource).remove(old.key)
-        self._hub.publish(Event("DELETED", record, old))
         return obj
 
     @contextmanager

@@ -98,9 +98,12 @@ class Event:
 
 
 class Watch:
-    """The changes of one resource, from its making on. An asynchronous iterator; ``close`` it after use."""
+    """The changes of one resource, or of all, from its making on.
 
-    def __init__(self, hub: Hub, resource: str, missed: list[Event]) -> None:
+    An asynchronous iterator; ``close`` it after use.
+    """
+
+    def __init__(self, hub: Hub, resource: str | None, missed: list[Event]) -> None:
         self._hub = hub
         self._resource = resource
         self._events: deque[Event] = deque(missed)
@@ -150,7 +153,7 @@ class Hub:
         self._history: deque[Event] = deque()
         self._length = history_length
         self._oldest = revision
-        self._watches: dict[str, set[Watch]] = defaultdict(set)
+        self._watches: dict[str | None, set[Watch]] = defaultdict(set)
 
     @property
     def oldest(self) -> int:
@@ -162,21 +165,24 @@ class Hub:
         self._history.append(event)
         if len(self._history) > self._length:
             self._oldest = self._history.popleft().revision
-        for watch in tuple(self._watches.get(event.record.resource, ())):
-            watch.put(event)
+        for listened in (event.record.resource, None):
+            for watch in tuple(self._watches.get(listened, ())):
+                watch.put(event)
 
-    def subscribe(self, resource: str, since: int | None) -> Watch:
-        """Watch one resource: changes after ``since``, or from now on.
+    def subscribe(self, resource: str | None, since: int | None) -> Watch:
+        """Watch one resource, or all (``None``): changes after ``since``, or from now on.
 
         Raises:
             ExpiredError: ``since`` is older than the history.
         """
-        missed = [] if since is None else [e for e in self.after(since) if e.record.resource == resource]
+        missed = [] if since is None else self.after(since)
+        if resource is not None:
+            missed = [event for event in missed if event.record.resource == resource]
         watch = Watch(self, resource, missed)
         self._watches[resource].add(watch)
         return watch
 
-    def unsubscribe(self, resource: str, watch: Watch) -> None:
+    def unsubscribe(self, resource: str | None, watch: Watch) -> None:
         """Forget a watcher."""
         self._watches[resource].discard(watch)
 

@@ -1,0 +1,111 @@
+"""The resources of the server itself, in the order of discovery."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+from onenode import event_versions
+from onenode.builtin_schema import schema_of
+from onenode.cells import COLUMNS
+from onenode.object_names import label_problems
+from onenode.registry import ALL_VERBS, METADATA_FIELDS, Resource, Subresource
+
+__all__ = ["CRDS", "GROUP_ORDER", "NAMESPACES", "builtin_resources"]
+
+CRDS: Final = "customresourcedefinitions.apiextensions.k8s.io"
+NAMESPACES: Final = "namespaces"
+GROUP_ORDER: Final = ("", "events.k8s.io", "apiextensions.k8s.io", "coordination.k8s.io")
+
+_STATUS: Final = {"status": Subresource("status")}
+_POD_FIELDS: Final = METADATA_FIELDS | {
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "spec.hostNetwork",
+    "status.phase",
+    "status.podIP",
+    "status.podIPs",
+    "status.nominatedNodeName",
+}
+_INVOLVED: Final = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+_EVENT_FIELDS: Final = METADATA_FIELDS | {
+    *(f"involvedObject.{name}" for name in _INVOLVED),
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+}
+_NEW_EVENT_FIELDS: Final = METADATA_FIELDS | {
+    *(f"regarding.{name}" for name in _INVOLVED),
+    "reason",
+    "reportingController",
+    "type",
+}
+
+
+def _resource(group: str, version: str, kind: str, plural: str, **more: Any) -> Resource:
+    return Resource(
+        group=group,
+        version=version,
+        kind=kind,
+        plural=plural,
+        singular=kind.lower(),
+        load_schema=partial(schema_of, group, version, kind),
+        namespaced=more.pop("namespaced", True),
+        columns=more.pop("columns", COLUMNS.get(plural, ())),
+        **more,
+    )
+
+
+def _core() -> list[Resource]:
+    without_collection = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
+    binding = Subresource("binding", ("create",), kind="Binding")
+    token = Subresource(
+        "token", ("create",), kind="TokenRequest", group="authentication.k8s.io", version="v1"
+    )
+    return [
+        _resource("", "v1", "ConfigMap", "configmaps", short_names=("cm",), plain_selectors=True),
+        _resource("", "v1", "Event", "events", short_names=("ev",), selectable=_EVENT_FIELDS),
+        _resource(
+            "", "v1", "Namespace", "namespaces",
+            namespaced=False, short_names=("ns",), verbs=without_collection, name_problems=label_problems,
+            subresources={"finalize": Subresource("finalize", ("update",)), **_STATUS},
+            selectable=METADATA_FIELDS | {"status.phase"},
+        ),
+        _resource(
+            "", "v1", "Node", "nodes",
+            namespaced=False, short_names=("no",), subresources=_STATUS,
+            selectable=METADATA_FIELDS | {"spec.unschedulable"},
+        ),
+        _resource(
+            "", "v1", "Pod", "pods",
+            short_names=("po",), categories=("all",), selectable=_POD_FIELDS,
+            subresources={"binding": binding, **_STATUS},
+        ),
+        _resource("", "v1", "PodTemplate", "podtemplates", plain_selectors=True),
+        _resource("", "v1", "Secret", "secrets", selectable=METADATA_FIELDS | {"type"}),
+        _resource(
+            "", "v1", "ServiceAccount", "serviceaccounts",
+            short_names=("sa",), plain_selectors=True, subresources={"token": token},
+        ),
+    ]  # fmt: skip
+
+
+def builtin_resources() -> list[Resource]:
+    """Everything that is served without a CustomResourceDefinition."""
+    return [
+        *_core(),
+        _resource(
+            "events.k8s.io", "v1", "Event", "events",
+            short_names=("ev",), storage="events", selectable=_NEW_EVENT_FIELDS,
+            from_stored=event_versions.to_events_v1, to_stored=event_versions.to_core_v1,
+        ),
+        _resource(
+            "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions",
+            namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
+            subresources=_STATUS, plain_selectors=True,
+        ),
+        _resource("coordination.k8s.io", "v1", "Lease", "leases", plain_selectors=True),
+    ]  # fmt: skip

@@ -1,0 +1,37 @@
+"""What the parts of the server share."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from onenode.auth import Authenticator
+from onenode.clock import Clock
+from onenode.pod_access import PodAccess
+from onenode.registry import Registry
+from onenode.store import Store
+
+__all__ = ["Context"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One running server."""
+
+    store: Store
+    registry: Registry
+    auth: Authenticator
+    pods: PodAccess | None = None
+    """Reaches into running pods; ``None`` if there is no kubelet."""
+    random: random.Random = field(default_factory=random.SystemRandom)
+
+    @property
+    def clock(self) -> Clock:
+        """The store's clock: one time for everything."""
+        return self.store.clock
+
+    def namespace(self, name: str) -> dict[str, Any] | None:
+        """A Namespace (shared, not to be changed)."""
+        record = self.store.record("namespaces", None, name)
+        return None if record is None else record.view

@@ -1,0 +1,154 @@
+"""The life of Namespaces: those that are always there, and the end of those that go."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from onenode.builtin_resources import NAMESPACES
+from onenode.clock import timestamp
+from onenode.deletion import delete_record
+from onenode.registry import Registry
+from onenode.store import Store
+from onenode.watch import Event, Record
+
+__all__ = ["INITIAL_NAMESPACES", "Namespaces"]
+
+INITIAL_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
+
+Obj = dict[str, Any]
+
+_SETTLED: Final = (
+    ("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
+    (
+        "NamespaceDeletionGroupVersionParsingFailure",
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+)  # fmt: skip
+_DELETED: Final = (
+    "NamespaceDeletionContentFailure",
+    "ContentDeleted",
+    "All content successfully deleted, may be waiting on finalization",
+)
+
+
+class Namespaces:
+    """The controller."""
+
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self._store = store
+        self._registry = registry
+
+    def start(self) -> None:
+        """Make the initial ones, go on with those that go."""
+        for name in INITIAL_NAMESPACES:
+            if self._store.record(NAMESPACES, None, name) is None:
+                self._store.create(NAMESPACES, new_namespace(name))
+        for record in self._store.records(NAMESPACES):
+            self._finish(record)
+
+    def handle(self, event: Event) -> None:
+        """React to a Namespace that goes and to whatever leaves it."""
+        record = event.record
+        if record.resource == NAMESPACES:
+            if event.type != "DELETED":
+                self._finish_name(record.name)
+        elif event.type == "DELETED" and record.namespace is not None:
+            self._finish_name(record.namespace)
+
+    def _finish_name(self, name: str) -> None:
+        record = self._store.record(NAMESPACES, None, name)
+        if record is not None:
+            self._finish(record)
+
+    def _finish(self, record: Record) -> None:
+        if not record.view["metadata"].get("deletionTimestamp"):
+            return
+        left = self._delete_content(record.name)
+        current = self._store.get(NAMESPACES, None, record.name)
+        if current is None:
+            return
+        if left:
+            self._tell(current, left)
+            return
+        spec = current.setdefault("spec", {})
+        spec["finalizers"] = [name for name in spec.get("finalizers") or [] if name != "kubernetes"]
+        self._store.update(NAMESPACES, current)
+
+    def _delete_content(self, namespace: str) -> list[Record]:
+        """Delete everything inside; what is left."""
+        left: list[Record] = []
+        for stored_as, resource in self._registry.stored().items():
+            if not resource.namespaced:
+                continue
+            for record in self._store.records(stored_as, namespace):
+                if not record.view["metadata"].get("deletionTimestamp"):
+                    delete_record(self._store, resource, record, policy="Background")
+            left += self._store.records(stored_as, namespace)
+        return left
+
+    def _tell(self, namespace: Obj, left: list[Record]) -> None:
+        """Conditions that say what remains."""
+        now = timestamp(self._store.clock())
+        by_resource: dict[str, int] = {}
+        by_finalizer: dict[str, int] = {}
+        for record in left:
+            by_resource[record.resource] = by_resource.get(record.resource, 0) + 1
+            for finalizer in record.view["metadata"].get("finalizers") or ():
+                by_finalizer[finalizer] = by_finalizer.get(finalizer, 0) + 1
+        plain = {name if "." in name else f"{name}.": count for name, count in by_resource.items()}
+        content = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(plain.items()))
+        holds = ", ".join(
+            f"{name} in {count} resource instances" for name, count in sorted(by_finalizer.items())
+        )
+        wanted = [(kind, "False", reason, text) for kind, reason, text in (*_SETTLED, _DELETED)]
+        wanted.append(
+            (
+                "NamespaceContentRemaining",
+                "True",
+                "SomeResourcesRemain",
+                f"Some resources are remaining: {content}",
+            )
+        )
+        wanted.append(
+            (
+                "NamespaceFinalizersRemaining",
+                "True",
+                "SomeFinalizersRemain",
+                f"Some content in the namespace has finalizers remaining: {holds}",
+            )
+            if holds
+            else (
+                "NamespaceFinalizersRemaining",
+                "False",
+                "ContentHasNoFinalizers",
+                "All content-preserving finalizers finished",
+            )
+        )
+        status = namespace.setdefault("status", {})
+        before = {c["type"]: c for c in status.get("conditions") or []}
+        status["conditions"] = [_condition(before.get(one[0]), one, now) for one in wanted]
+        self._store.update(NAMESPACES, namespace)
+
+
+def _condition(old: Obj | None, wanted: tuple[str, str, str, str], now: str) -> Obj:
+    kind, status, reason, message = wanted
+    same = old is not None and old["status"] == status
+    return {
+        "type": kind,
+        "status": status,
+        "lastTransitionTime": old["lastTransitionTime"] if old is not None and same else now,
+        "reason": reason,
+        "message": message,
+    }
+
+
+def new_namespace(name: str) -> Obj:
+    """A Namespace as the server makes it."""
+    return {
+        "kind": "Namespace",
+        "apiVersion": "v1",
+        "metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}},
+        "spec": {"finalizers": ["kubernetes"]},
+        "status": {"phase": "Active"},
+    }
