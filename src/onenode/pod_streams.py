@@ -7,18 +7,83 @@ Status, 4 the terminal's size; 255 closes the channel that follows (version 5 on
 import asyncio
 import contextlib
 import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
+from urllib.parse import parse_qs
 
+from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from onenode.auth import Authenticator
 from onenode.kubelet.streams import StreamProcess
+from onenode.pod_access import LogError, PodAccess, StreamError, chosen_container, stream_request
+from onenode.status import ApiError, bad_request, internal_error, resource_unknown, unauthorized
+from onenode.store import Store
 
-__all__ = ["PROTOCOLS", "chosen_protocol", "exit_status", "serve_streams"]
+__all__ = ["PROTOCOLS", "PodStreams", "chosen_protocol", "exit_status", "serve_streams"]
 
 PROTOCOLS: Final = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 """Best first."""
 
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
+
+_PATH: Final = re.compile(
+    r"/api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<name>[^/]+)/(?P<verb>exec|attach)"
+)
 _STDIN, _ERROR, _RESIZE, _CLOSE = 0, 3, 4, 255
+
+
+class PodStreams:
+    """ASGI application that answers WebSockets and hands everything else to the API server."""
+
+    def __init__(self, app: Asgi, *, store: Store, auth: Authenticator, pods: PodAccess) -> None:
+        self._app = app
+        self._store = store
+        self._auth = auth
+        self._pods = pods
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """ASGI entry point."""
+        if scope["type"] != "websocket":
+            await self._app(scope, receive, send)
+            return
+        websocket = WebSocket(scope, receive, send)
+        try:
+            protocol, process = await self._open(websocket)
+        except ApiError as error:
+            await websocket.send_denial_response(JSONResponse(error.to_status(), error.code))
+            return
+        await websocket.accept(subprotocol=protocol)
+        await serve_streams(websocket, process)
+
+    async def _open(self, websocket: WebSocket) -> tuple[str, StreamProcess]:
+        if self._auth.authenticate(websocket.headers.get("authorization", "")) is None:
+            raise unauthorized()
+        match = _PATH.fullmatch(websocket.scope["path"])
+        if match is None:
+            raise resource_unknown()
+        name = match["name"]
+        pod = self._store.get("pods", match["namespace"], name)
+        if pod is None:
+            raise ApiError(404, "NotFound", f'pods "{name}" not found', {"name": name, "kind": "pods"})
+        protocol = chosen_protocol(websocket.scope.get("subprotocols") or [])
+        if protocol is None:
+            raise bad_request(f"unable to upgrade: the server speaks {', '.join(PROTOCOLS)}")
+        query = parse_qs(websocket.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        request = stream_request(query)
+        if match["verb"] == "exec" and not request.command:
+            raise bad_request("you must specify at least 1 command for the container")
+        try:
+            container = chosen_container(pod, query.get("container", [""])[0])
+            return protocol, await self._pods.open_stream(pod, container, request)
+        except LogError as error:
+            raise bad_request(str(error)) from error
+        except StreamError as error:
+            raise internal_error(f"unable to upgrade connection: {error}") from error
 
 
 def chosen_protocol(offered: list[str]) -> str | None:

@@ -21,6 +21,7 @@ from onenode.certificates import Certificates, ensure_certificates, write_secret
 from onenode.instance import Instance, InstanceError
 from onenode.kubelet import Kubelet, KubeletSettings
 from onenode.kubelet.pod import Pod
+from onenode.pod_streams import PodStreams
 from onenode.store import Store
 
 log = logging.getLogger("onenode")
@@ -118,7 +119,8 @@ async def _serve(instance: Instance, options: ServeOptions, environment: Mapping
     )
     kubelet = Kubelet(store, podman, settings, PodTokens(authenticator), runtime_version=version)
     app = create_app(store, options.crds, authenticator, pods=kubelet, ca_text=certificates.ca_text())
-    server = _Server(_http_settings(app, certificates))
+    streams = PodStreams(app, store=store, auth=authenticator, pods=kubelet)
+    server = _Server(_http_settings(streams, certificates))
     try:
         await _run(server, sockets, kubelet, options)
         await podman.drain()
