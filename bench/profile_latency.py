@@ -29,11 +29,13 @@ from spo.api.meta import ObjectMeta  # noqa: E402
 from spo.api.resource import Resource  # noqa: E402
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile  # noqa: E402
 from spo.kube.client import KubeClient  # noqa: E402
-from tools.devcluster import DevCluster, free_port  # noqa: E402
+from spo.kube.wire import Added, Deleted, Modified  # noqa: E402
+from tools.devcluster import OPERATOR_NAMESPACE, DevCluster, free_port  # noqa: E402
 
 NAMESPACE = "bench"
 SINGLES = 40
 BATCH = 200
+PODS = ("spod", "security-profiles-operator")
 POLL_S = 0.001
 LIMIT_S = 60.0
 
@@ -109,12 +111,13 @@ class Observer:
         """Watch from a resource version on."""
         watch = self._client.watch(self._resource, NAMESPACE, resource_version=since, timeout_s=3000)
         async for event in watch:
-            name = event.object.metadata.name if event.object else ""
-            status = event.object.status if event.object else None
-            if event.type == "DELETED":
-                self.gone_at[name] = time.perf_counter()
-            elif status and status.status == "Installed":
-                self.installed_at.setdefault(name, time.perf_counter())
+            now = time.perf_counter()
+            if isinstance(event, Deleted):
+                self.gone_at[event.object.metadata.name] = now
+            elif isinstance(event, Added | Modified):
+                status = event.object.status
+                if status and status.status == "Installed":
+                    self.installed_at.setdefault(event.object.metadata.name, now)
 
 
 async def reached(times: dict[str, float], names: Sequence[str]) -> None:
@@ -156,8 +159,8 @@ async def observed(client: KubeClient) -> AsyncIterator[Observer]:
             await task
 
 
-async def measure(dev: DevCluster) -> tuple[list[Row], dict[str, float]]:
-    """All rows, and the memory of the two processes while the batch is installed."""
+async def measure(dev: DevCluster) -> tuple[list[Row], dict[str, float], dict[str, float]]:
+    """All rows; memory of the two processes with no profile, and with the batch installed."""
     folder = dev.seccomp_root / "operator" / NAMESPACE
     client = KubeClient.from_env({"KUBECONFIG": str(dev.kubeconfig)})
     baseline: list[float] = []
@@ -181,13 +184,14 @@ async def measure(dev: DevCluster) -> tuple[list[Row], dict[str, float]]:
             await client.delete(SECCOMP_PROFILES, name, NAMESPACE)
             await reached(observer.gone_at, [name])
             to_gone.append(observer.gone_at[name] - start)
+        idle = {pod: memory_mb(dev, pod) for pod in PODS}
         names = [f"batch-{number}" for number in range(BATCH)]
         start = time.perf_counter()
         await asyncio.gather(*(client.create(SECCOMP_PROFILES, profile(name)) for name in names))
         files = await file_times(folder, names)
         await reached(observer.installed_at, names)
         last_file = max(files.values()) - start
-        loaded = {name: memory_mb(name) for name in ("spod", "security-profiles-operator")}
+        loaded = {pod: memory_mb(dev, pod) for pod in PODS}
         last_installed = max(observer.installed_at[name] for name in names) - start
         start = time.perf_counter()
         await asyncio.gather(*(client.delete(SECCOMP_PROFILES, name, NAMESPACE) for name in names))
@@ -203,14 +207,18 @@ async def measure(dev: DevCluster) -> tuple[list[Row], dict[str, float]]:
         Row(f"{BATCH} at once: last Installed", [last_installed], "<= 5000", plain),
         Row(f"{BATCH} at once: last gone", [last_gone], "<= 5000", plain),
     ]
-    return rows, loaded
+    return rows, idle, loaded
 
 
-def memory_mb(container: str) -> float:
-    """Resident memory of a container's first process."""
-    command = ("podman", "ps", "-q", f"--filter=label=io.kubernetes.pod.name={container}")
-    name = "--filter=label=io.kubernetes.container.name=security-profiles-operator"
-    ids = subprocess.run((*command, name), check=True, capture_output=True, text=True).stdout.split()
+def memory_mb(dev: DevCluster, pod: str) -> float:
+    """Resident memory of the operator's container in a pod."""
+    where = (f"--namespace={OPERATOR_NAMESPACE}", "--output=jsonpath={.metadata.uid}")
+    uid = dev.kubectl("get", "pod", pod, *where).stdout
+    labels = (f"io.kubernetes.pod.uid={uid}", "io.kubernetes.container.name=security-profiles-operator")
+    filters = [f"--filter=label={label}" for label in labels]
+    ids = subprocess.run(
+        ("podman", "ps", "-q", *filters), check=True, capture_output=True, text=True
+    ).stdout.split()
     inspect = ("podman", "inspect", "--format", "{{.State.Pid}}", *ids)
     pid = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
     status = Path(f"/proc/{pid}/status").read_text()
@@ -243,8 +251,7 @@ def main() -> None:
     with cluster() as dev:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         dev.apply(namespace)
-        idle = {name: memory_mb(name) for name in ("spod", "security-profiles-operator")}
-        rows, loaded = asyncio.run(measure(dev))
+        rows, idle, loaded = asyncio.run(measure(dev))
         promises = {"spod": "<= 50, +10", "security-profiles-operator": "<= 60"}
         memory = [(name, f"{idle[name]:.0f}", f"{loaded[name]:.0f}", promises[name]) for name in idle]
         text = report(rows, memory)

@@ -183,8 +183,12 @@ class Demo:
             self.expect("Operation not permitted", output)
             self.expect("Seccomp:\t2", output)
         self.say("The profile knows its pods")
-        users = "--output=jsonpath='{.status.activeWorkloads}'"
-        self.shell(f"kubectl --namespace {NAMESPACE} get seccompprofile profile1 {users}; echo")
+        users = (
+            f"kubectl --namespace {NAMESPACE} get seccompprofile profile1 "
+            "--output=jsonpath='{.status.activeWorkloads}'; echo"
+        )
+        self.wait_until(users, "annotated-pod")
+        self.shell(users)
 
     def patch_template(self) -> None:
         """The documented patch with the path from the status."""
