@@ -6,6 +6,7 @@ Pure. Documents are not changed; every failure is a ``PatchError`` that carries 
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any, Final
 
 import jsonpatch
@@ -13,6 +14,9 @@ import jsonpointer
 
 __all__ = ["PatchError", "json_patch", "merge_patch"]
 
+_MOST_OPERATIONS: Final = 10_000
+_MOST_COPIED_BYTES: Final = 3 * 1024 * 1024
+"""Copies may repeat what they copied: without a limit a small patch makes an endless document."""
 REJECTED: Final = "the server rejected our request due to an error in our request"
 """All the server says about a JSON patch that cannot be applied."""
 
@@ -60,12 +64,29 @@ def json_patch(doc: dict[str, Any], ops: Any) -> dict[str, Any]:
         wanted = "[]handlers.jsonPatchOp" if not isinstance(ops, list) else "handlers.jsonPatchOp"
         text = f"error decoding patch: json: cannot unmarshal {kind} into Go value of type {wanted}"
         raise PatchError(400, "BadRequest", text)
+    if len(ops) > _MOST_OPERATIONS:
+        text = f"The allowed maximum operations in a JSON patch is {_MOST_OPERATIONS}, got {len(ops)}"
+        raise PatchError(413, "RequestEntityTooLarge", f"Request entity too large: {text}")
     patched: Any = copy.deepcopy(doc)
+    copied_bytes = 0
     for op in ops:
+        if op.get("op") == "copy":
+            copied_bytes += _size(patched, op.get("from"))
+            if copied_bytes > _MOST_COPIED_BYTES:
+                detail = f"the patch copies more than {_MOST_COPIED_BYTES} bytes"
+                raise PatchError(422, "Invalid", REJECTED, detail)
         patched = _apply(patched, op)
     if not isinstance(patched, dict):
         raise PatchError(422, "Invalid", REJECTED, "the patched document is not an object")
     return patched
+
+
+def _size(doc: Any, pointer: Any) -> int:
+    """Length of what a pointer names; 0 if it names nothing."""
+    try:
+        return len(json.dumps(jsonpointer.JsonPointer(pointer).resolve(doc)))
+    except (jsonpointer.JsonPointerException, TypeError):
+        return 0
 
 
 def _apply(doc: Any, op: dict[str, Any]) -> Any:

@@ -128,9 +128,12 @@ def _plain(value: Any) -> Any:
             and not key.startswith((_DELETE_FROM_LIST, _ELEMENT_ORDER))
         }
     if isinstance(value, list):
-        deleted = [item for item in value if isinstance(item, dict) and item.get(_DIRECTIVE) == "delete"]
-        return [_plain(item) for item in value if item not in deleted]
+        return [_plain(item) for item in value if not _is_deletion(item)]
     return value
+
+
+def _is_deletion(item: Any) -> bool:
+    return isinstance(item, dict) and item.get(_DIRECTIVE) == "delete"
 
 
 def _merge_list(original: list[Any], patch: list[Any], member: Schema) -> list[Any]:
@@ -164,6 +167,7 @@ def _apply_item_directives(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Items left of the original, and the patch items that are plain."""
     plain: list[dict[str, Any]] = []
+    deleted: set[str] = set()
     replace = False
     for item in patch:
         match item.get(_DIRECTIVE):
@@ -171,24 +175,28 @@ def _apply_item_directives(
                 plain.append(item)
             case "delete":
                 _require_key(item, key)
-                original = [held for held in original if held.get(key) != item[key]]
+                deleted.add(canonical(item[key]))
             case "replace":
                 replace = True
             case other:
                 raise _broken(f"unknown patch type: {go_print(other)} in map: {go_print(item)}")
-    return (plain, []) if replace else (original, plain)
+    if replace:
+        return plain, []
+    return [held for held in original if canonical(held.get(key)) not in deleted], plain
 
 
 def _merge_items(
     original: list[dict[str, Any]], patch: list[dict[str, Any]], key: str, items: Schema
 ) -> list[dict[str, Any]]:
     merged = list(original)
+    at: dict[str, int] = {}
+    for index, held in enumerate(merged):
+        at.setdefault(canonical(held.get(key)), index)
     for item in patch:
         _require_key(item, key)
-        for index, held in enumerate(merged):
-            if held.get(key) == item[key]:
-                merged[index] = _merge_map(held, item, items)
-                break
+        index = at.setdefault(canonical(item[key]), len(merged))
+        if index < len(merged):
+            merged[index] = _merge_map(merged[index], item, items)
         else:
             merged.append(_plain(item))
     return merged
@@ -206,11 +214,14 @@ def _in_order(
         key=lambda item: server_at.get(key(item), len(server_at)),
     )
     ordered: list[Any] = []
-    while ours and theirs:
-        left, right = server_at.get(key(theirs[0])), server_at.get(key(ours[0]))
-        first = theirs if left is not None and right is not None and left < right else ours
-        ordered.append(first.pop(0))
-    return ordered + ours + theirs
+    at = 0
+    for item in ours:
+        right = server_at.get(key(item))
+        while right is not None and at < len(theirs) and server_at.get(key(theirs[at]), right) < right:
+            ordered.append(theirs[at])
+            at += 1
+        ordered.append(item)
+    return ordered + theirs[at:]
 
 
 def _merge_ordered_lists(original: dict[str, Any], patch: dict[str, Any], schema: Schema) -> None:
