@@ -109,10 +109,16 @@ def _checked(body: Body, resource: Resource, raw: bytes, where: str) -> Body:
             text = raw.decode("utf-8", "replace")
             raise bad_request(f"{where}Object '{name}' is missing in '{text}' ({_shown(raw)})")
     if api_version != resource.group_version:
-        raise bad_request(
+        text = (
             f"the API version in the data ({api_version}) does not match "
             f"the expected API version ({resource.group_version})"
         )
+        error = bad_request(text)
+        if str(api_version).startswith(f"{resource.group}/"):
+            # A version without a schema knows no field.
+            foreign = sorted(set(body) - {"apiVersion", "kind", "metadata"})
+            error.headers = tuple(("Warning", f'299 - "unknown field \\"{name}\\""') for name in foreign)
+        raise error
     return body
 
 
@@ -180,8 +186,11 @@ def duplicate_fields(raw: bytes) -> list[str]:
 
     def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        doubled = [key for index, (key, _) in enumerate(pairs) if key in {k for k, _ in pairs[:index]}]
-        result.update(pairs)
+        doubled: list[str] = []
+        for key, value in pairs:
+            if key in result:
+                doubled.append(key)
+            result[key] = value
         if doubled:
             result = _Doubled(result)
             result.keys_twice = doubled
