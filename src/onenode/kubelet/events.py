@@ -14,6 +14,8 @@ log = logging.getLogger("onenode.kubelet")
 
 _REMEMBERED: Final = 1024
 _MESSAGE_LIMIT: Final = 1024
+_NAME_LIMIT: Final = 236
+"""Leaves room for the suffix in the 253 characters of a name."""
 
 
 class EventStore(Protocol):
@@ -52,7 +54,7 @@ class PodEvents:
         if name and self._store.repeat_event(namespace, name, count=count + 1, last=now):
             self._remember(key, name, count + 1)
             return
-        name = f"{pod.metadata.name}.{secrets.token_hex(8)}"
+        name = f"{pod.metadata.name[:_NAME_LIMIT]}.{secrets.token_hex(8)}"
         self._store.create_event(
             {
                 "apiVersion": "v1",

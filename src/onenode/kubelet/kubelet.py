@@ -16,9 +16,10 @@ from typing import Any, Final
 from onenode.kubelet.cgroups import remove_pod_cgroup, remove_pod_cgroups
 from onenode.kubelet.cluster import Cluster
 from onenode.kubelet.downward import PodFacts
-from onenode.kubelet.errors import LogError, StreamError
+from onenode.kubelet.errors import ContainerConfigError, LogError, StreamError
 from onenode.kubelet.events import PodEvents
 from onenode.kubelet.logs import LogOptions, container_log, read_log
+from onenode.kubelet.names import check_pod_identity
 from onenode.kubelet.node import lease_object, memory_bytes, node_object
 from onenode.kubelet.runtime import Runtime
 from onenode.kubelet.settings import KubeletSettings
@@ -166,6 +167,12 @@ class Kubelet:
         metadata = pod["metadata"]
         uid, key = metadata["uid"], (metadata["namespace"], metadata["name"])
         if self._cluster.pod(key) is None:
+            return
+        try:
+            # They become paths and arguments: what the API should not have let pass goes no further.
+            check_pod_identity(*key, uid)
+        except ContainerConfigError as error:
+            log.error("pod is ignored pod=%s/%s error=%s", *key, error)
             return
         worker = PodWorker(key, uid, self._parts, adopted)
         self._workers[uid] = worker

@@ -268,6 +268,11 @@ class Volume(_Part):
     downward_api: DownwardSource | None = msgspec.field(default=None, name="downwardAPI")
     projected: ProjectedSource | None = None
 
+    @property
+    def changes(self) -> bool:
+        """Its files follow objects of the API."""
+        return bool(self.config_map or self.secret or self.downward_api or self.projected)
+
 
 class HostAlias(_Part):
     """A line of ``/etc/hosts``."""

@@ -1,5 +1,7 @@
 """Which seccomp profile a container runs under."""
 
+import os
+import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -101,9 +103,14 @@ def seccomp_option(choice: SeccompChoice, seccomp_root: Path) -> str | None:
         return None
     path = seccomp_root / choice.path
     try:
-        with path.open("rb"):
-            pass
+        # Not blocking: whoever writes profiles might have put a pipe there.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         problem = (error.strerror or str(error)).lower()
         raise ContainerCreateError(f'cannot load seccomp profile "{path}": open {path}: {problem}') from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ContainerCreateError(f'cannot load seccomp profile "{path}": not a regular file')
+    finally:
+        os.close(descriptor)
     return f"seccomp={path}"

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,14 @@ def test_profile_behind_the_operators_link_is_found(tmp_path: Path) -> None:
     (root / "operator").symlink_to(tmp_path / "real")
     wanted = SeccompChoice(SeccompKind.LOCALHOST, checked_profile_path("operator/ns/p.json"))
     assert seccomp_option(wanted, root) == f"seccomp={root}/operator/ns/p.json"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory"])
+def test_profile_that_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "p.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(ContainerCreateError, match="not a regular file"):
+        seccomp_option(SeccompChoice(SeccompKind.LOCALHOST, checked_profile_path("p.json")), tmp_path)

@@ -413,3 +413,32 @@ async def test_log_of_a_waiting_container_says_why_there_is_none(node: Node) -> 
     with pytest.raises(LogError) as error:
         await node.kubelet.read_logs(pod, "c", LogOptions(), previous=True)
     assert str(error.value) == 'previous terminated container "c" in pod "p" not found'
+
+
+async def test_pod_whose_uid_could_be_a_path_is_ignored(node: Node) -> None:
+    outside = node.settings.state / "kept"
+    outside.mkdir()
+    metadata = {"name": "evil", "namespace": "ns", "uid": "../kept"}
+    spec = {"nodeName": "n1", "containers": [{"name": "c", "image": "app:1"}]}
+    node.store.create("pods", {"metadata": metadata, "spec": spec})
+    node.store.delete_now("pods", "ns", "evil")
+    node.add()
+    await node.until(lambda: node.status().get("phase") == "Running")
+    assert outside.is_dir()
+    assert node.runtime.started == ["POD", "c"]
+
+
+async def test_changed_config_map_reaches_the_running_pod(node: Node) -> None:
+    made = node.store.create("configmaps", {"metadata": {"name": "m", "namespace": "ns"}, "data": {"k": "1"}})
+    node.add(volumes=[{"name": "v", "configMap": {"name": "m"}}])
+    await node.until(lambda: "running" in node.state())
+    (folder,) = node.settings.pods.iterdir()
+    file = folder / "volumes/v/k"
+    assert file.read_text() == "1"
+    node.store.update("configmaps", made | {"data": {"k": "2"}})
+    node.now += 61
+    pod = node.pod()
+    assert pod is not None
+    pod["metadata"]["labels"] = {"wake": "up"}
+    node.store.update("pods", pod)
+    await node.until(lambda: file.read_text() == "2")
