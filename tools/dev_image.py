@@ -88,10 +88,12 @@ def operator_files(root: Path) -> Files:
     static_build = {folder.name for folder in stdlib.glob("config-*")}
     system = [python, libseccomp, *tree(stdlib, skip=frozenset(UNUSED_STDLIB | static_build))]
     packages: Files = {}
-    for name in runtime_distributions():
+    for name in (DISTRIBUTION, *runtime_distributions()):
         for entry in importlib.metadata.files(name) or []:
             source = Path(str(entry.locate()))
-            if ".." not in entry.parts and source.is_file():
+            # Of our own distribution, installed editable, only what tells the version.
+            wanted = name != DISTRIBUTION or entry.name == "METADATA"
+            if wanted and ".." not in entry.parts and source.is_file():
                 packages[f"{APP}/{entry}"] = source
     binaries = [file for file in (*system, *packages.values()) if file.suffix == ".so"]
     files: Files = {}
