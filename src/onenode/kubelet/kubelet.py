@@ -73,6 +73,8 @@ class Kubelet:
         watch = self._cluster.watch_pods()
         try:
             await self._take_over()
+            # One turn for every worker: it reports what is left of its pod before anybody asks.
+            await asyncio.sleep(0)
             self._report_node()
             self.ready.set()
             heartbeat = asyncio.create_task(self._heartbeat())
