@@ -10,7 +10,8 @@ import msgspec
 import yaml
 
 from onenode.causes import go_quote
-from onenode.negotiation import ACCEPTED, JSON, YAML
+from onenode.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
+from onenode.protobuf import ProtobufError, decode_protobuf
 from onenode.registry import Resource
 from onenode.requests import Request
 from onenode.status import ApiError, bad_request, unsupported_media_type
@@ -53,6 +54,8 @@ def decode_object(request: Request, resource: Resource) -> Body:
         ApiError: the content type, the text, or what it says it is, is wrong.
     """
     media = request.content_type or JSON
+    if media == PROTOBUF and not resource.custom:
+        return _checked(_decoded_protobuf(request.body), resource, request.body, "")
     if media not in (JSON, YAML):
         raise unsupported_media_type(ACCEPTED)
     where = f"the object provided is unrecognized (must be of type {resource.kind}): "
@@ -66,6 +69,13 @@ def decode_object(request: Request, resource: Resource) -> Body:
         shown = request.body.hex()
         raise bad_request(f"{where}couldn't get version/kind; json parse error: {text} ({shown})")
     return _checked(Body(value), resource, request.body, where)
+
+
+def _decoded_protobuf(body: bytes) -> Body:
+    try:
+        return Body(decode_protobuf(body))
+    except ProtobufError as error:
+        raise ApiError(415, "UnsupportedMediaType", str(error)) from error
 
 
 def _parse(text: bytes, media: str) -> tuple[Any, str | None]:
