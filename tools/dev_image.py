@@ -135,22 +135,18 @@ def archive(files: Files, links: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def is_current(image: str, label: str) -> bool:
-    """Whether the local image was made from the files that label stands for."""
-    done = subprocess.run(
-        ("podman", "image", "inspect", "--format", '{{index .Labels "fingerprint"}}', image),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode == 0 and done.stdout.strip() == label
+def inspect(image: str, template: str) -> str:
+    """One fact about a local image, empty if there is no such image."""
+    command = ("podman", "image", "inspect", "--format", template, image)
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
 
 
 def import_image(image: str, files: Files, links: dict[str, str], changes: list[str]) -> bool:
     """Make the image unless it is current. Returns whether it was made."""
     label = fingerprint(files)
-    if is_current(image, label):
+    if inspect(image, '{{index .Labels "fingerprint"}}') == label:
         return False
+    previous = inspect(image, "{{.Id}}")
     options = [f"--change={change}" for change in (*changes, f"LABEL fingerprint={label}")]
     subprocess.run(
         ("podman", "import", "-q", *options, "-", image),
@@ -158,6 +154,9 @@ def import_image(image: str, files: Files, links: dict[str, str], changes: list[
         input=archive(files, links),
         stdout=subprocess.DEVNULL,
     )
+    if previous:
+        # Left alone by Podman as long as a container uses it.
+        subprocess.run(("podman", "rmi", previous), check=False, capture_output=True)
     return True
 
 
