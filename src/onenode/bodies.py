@@ -16,7 +16,14 @@ from onenode.registry import Resource
 from onenode.requests import Request
 from onenode.status import ApiError, bad_request, unsupported_media_type
 
-__all__ = ["Body", "decode_object", "decode_patch_body", "duplicate_fields", "json_problem"]
+__all__ = [
+    "Body",
+    "decode_object",
+    "decode_patch_body",
+    "decode_protobuf_body",
+    "duplicate_fields",
+    "json_problem",
+]
 
 LARGEST_BODY_BYTES: Final = 3 * 1024 * 1024
 _DEEPEST: Final = 400
@@ -55,7 +62,7 @@ def decode_object(request: Request, resource: Resource) -> Body:
     """
     media = request.content_type or JSON
     if media == PROTOBUF and not resource.custom:
-        return _checked(_decoded_protobuf(request.body), resource, request.body, "")
+        return _checked(decode_protobuf_body(request.body), resource, request.body, "")
     if media not in (JSON, YAML):
         raise unsupported_media_type(ACCEPTED)
     where = f"the object provided is unrecognized (must be of type {resource.kind}): "
@@ -71,7 +78,12 @@ def decode_object(request: Request, resource: Resource) -> Body:
     return _checked(Body(value), resource, request.body, where)
 
 
-def _decoded_protobuf(body: bytes) -> Body:
+def decode_protobuf_body(body: bytes) -> Body:
+    """The object in a protobuf body.
+
+    Raises:
+        ApiError: it is not one of the few that are understood.
+    """
     try:
         return Body(decode_protobuf(body))
     except ProtobufError as error:

@@ -10,11 +10,11 @@ import msgspec
 from onenode import causes
 from onenode.answers import TEXT, Answer
 from onenode.auth import DEFAULT_TOKEN_S, ISSUER
-from onenode.bodies import json_problem
+from onenode.bodies import decode_protobuf_body, json_problem
 from onenode.causes import Cause
 from onenode.clock import timestamp
 from onenode.context import Context
-from onenode.negotiation import Form, encode
+from onenode.negotiation import PROTOBUF, Form, encode
 from onenode.pod_access import InvalidLogOptionError, LogError, log_request
 from onenode.registry import Resource
 from onenode.requests import Request
@@ -29,6 +29,8 @@ _LONGEST_TOKEN_S: Final = 1 << 32
 
 
 def _body(request: Request) -> Obj:
+    if request.content_type == PROTOBUF:
+        return decode_protobuf_body(request.body)
     problem = json_problem(request.body)
     if problem is not None:
         raise bad_request(f"couldn't get version/kind; json parse error: {problem}")
