@@ -36,6 +36,8 @@ _COMPREHENSION: Final = re.compile(r"\.(?:all|exists|exists_one|map|filter)\(\s*
 _TYPE_NAMES: Final = frozenset(
     {"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint", "math", "sets"}
 )
+_LONGEST: Final = 8_000
+"""The library recurses over the expression without a limit: a chain of 25,000 ``.a`` overflows its stack."""
 _OLD_SELF: Final = re.compile(r"\boldSelf\b")
 
 
@@ -113,6 +115,8 @@ def _string_to_cel(value: str, kind: str | None) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _compiled(expression: str) -> cel.Program:
+    if len(expression) > _LONGEST:
+        raise ValueError(f"the expression is longer than {_LONGEST} characters")
     return cel.compile(expression)
 
 

@@ -143,3 +143,8 @@ def test_rules_wait_until_the_schema_is_met() -> None:
     texts = [cause.text for cause in validate_custom_resource({"x": 3}, schema)]
     assert len(texts) == 2
     assert texts[1].startswith("<nil>: Invalid value: null: some validation rules were not checked")
+
+
+def test_an_endless_expression_is_refused_instead_of_compiled() -> None:
+    [text] = messages(with_rule(STRING, "self" + ".a" * 50_000), "b")
+    assert text.startswith('x: Invalid value: "string": the expression is longer than 8000 characters')
