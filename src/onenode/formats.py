@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["check_format", "is_checked_pattern"]
+__all__ = ["check_format", "is_checked_pattern", "is_pattern"]
 
 _DATE_TIME: Final = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})[Tt]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(\.\d+)?([Zz]|[+-]\d{2}:\d{2})"
@@ -73,12 +73,16 @@ def check_format(name: str, text: str) -> bool:
 
 @functools.lru_cache(maxsize=512)
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    # Go's syntax differs from ours in few places: \z for the very end, (?P<n>) alike, POSIX classes.
-    text = pattern.replace(r"\z", r"\Z").replace("[[:alnum:]]", "[0-9A-Za-z]")
+    # Go's syntax differs from ours in few places, such as \z for the very end.
     try:
-        return re.compile(text, re.ASCII)
+        return re.compile(pattern.replace(r"\z", r"\Z"), re.ASCII)
     except re.error:
         return None
+
+
+def is_pattern(pattern: str) -> bool:
+    """True if a pattern can be used here; the rare syntax only Go has cannot."""
+    return _compiled(pattern) is not None
 
 
 def is_checked_pattern(pattern: str, text: str) -> bool:

@@ -13,6 +13,7 @@ from onenode import causes
 from onenode.causes import Cause
 from onenode.cel_values import check_syntax, field_name
 from onenode.defaulting import apply_defaults
+from onenode.formats import is_pattern
 from onenode.validation import validate
 
 __all__ = ["ROOT", "check_structural"]
@@ -57,6 +58,10 @@ def _check_root_metadata(schema: dict[str, Any], path: str, found: list[Cause]) 
 
 def _check_node(schema: dict[str, Any], path: str, found: list[Cause]) -> None:
     _check_junctors(schema, schema, path, found)
+    pattern = schema.get("pattern")
+    if pattern and not is_pattern(pattern):
+        detail = "must be a valid regular expression, but isn't"
+        found.append(causes.invalid(f"{path}.pattern", pattern, detail))
     if schema.get("uniqueItems"):
         detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
         found.append(causes.forbidden(f"{path}.uniqueItems", detail))

@@ -114,6 +114,11 @@ OBJECT_ITEMS = {"type": "object", "properties": {"k": {"type": "string"}}}
             id="metadata",
         ),
         pytest.param(
+            with_spec(type="string", pattern="["),
+            [(f"{SPEC}.pattern", 'Invalid value: "[": must be a valid regular expression, but isn\'t')],
+            id="pattern",
+        ),
+        pytest.param(
             with_spec(type="integer", default="x"),
             [(f"{SPEC}.default", 'Invalid value: "string":  in body must be of type integer: "string"')],
             id="default-of-the-wrong-type",
