@@ -197,6 +197,52 @@ def test_secrets_of_the_state_folder_are_private(onenode: Command) -> None:
         assert (onenode.state / name).stat().st_mode & 0o777 == 0o600, name
 
 
+def kubectl(onenode: Command, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("kubectl"), f"--kubeconfig={onenode.state}/kubeconfig", *arguments],
+        input=stdin,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+
+
+def test_kubectl_exec(onenode: Command) -> None:
+    onenode.up()
+    onenode.start_pod()
+    done = kubectl(
+        onenode, "exec", "--stdin", "p", "--", "sh", "-c", "cat; echo e >&2; exit 4", stdin="typed"
+    )
+    assert (done.returncode, done.stdout) == (4, "typed")
+    assert done.stderr == "e\ncommand terminated with exit code 4\n"
+    absent = kubectl(onenode, "exec", "nosuch", "--", "true")
+    assert absent.stderr == 'Error from server (NotFound): pods "nosuch" not found\n'
+
+
+def test_kubectl_run_attached(onenode: Command) -> None:
+    onenode.up()
+    script = 'read line; echo "got $line"'
+    done = kubectl(
+        onenode,
+        "run",
+        "x",
+        "--rm",
+        "--stdin",
+        f"--image={onenode.image}",
+        "--restart=Never",
+        "--command",
+        "--",
+        "sh",
+        "-c",
+        script,
+        stdin="typed\n",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "got typed" in done.stdout
+    assert "x" not in kubectl(onenode, "get", "pods", "--output=name").stdout
+
+
 def test_requests_without_the_token_are_refused(onenode: Command) -> None:
     onenode.up()
     config = onenode.state / "kubeconfig"

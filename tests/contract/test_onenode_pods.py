@@ -320,6 +320,23 @@ async def test_missing_image(node: Node) -> None:
     )
 
 
+async def test_image_without_its_registry_is_found(node: Node) -> None:
+    await node.run("true", container={"image": node.image.removeprefix("localhost/")})
+    assert node.container()["image"] == node.image
+
+
+async def test_logs_of_this_run_and_the_one_before(node: Node) -> None:
+    node.add("cat /proc/sys/kernel/random/uuid; exit 1", restartPolicy="Always")
+    await node.until(
+        lambda: node.container().get("state", {}).get("waiting", {}).get("reason") == "CrashLoopBackOff"
+    )
+    assert node.container()["restartCount"] == 1
+    last = await node.log()
+    stream = await node.kubelet.read_logs(node.pod(), "c", LogOptions(), previous=True)
+    assert b"".join([piece async for piece in stream]).decode() == last
+    assert len(last) == 37
+
+
 async def test_security_context_reaches_the_process(node: Node) -> None:
     output = await node.run(
         "id -u; id -g; id -G; grep -E 'CapEff|NoNewPrivs' /proc/self/status; touch /x 2>&1; exit 0",

@@ -84,6 +84,7 @@ class Starter:
         image = await self._image(container)
         environment = container_environment(pod, container, self._environment_source(pod, facts))
         folder = self.container_folder(pod, container)
+        _remove_old_runs(folder, attempt)
         environment_file = folder / f"{attempt}.env"
         _write_private(environment_file, environment_lines(environment))
         container_log(folder, attempt).unlink(missing_ok=True)
@@ -172,6 +173,14 @@ class Starter:
 def termination_file(folder: Path, attempt: int) -> Path:
     """File on the node behind ``terminationMessagePath``."""
     return folder / f"{attempt}.termination"
+
+
+def _remove_old_runs(folder: Path, attempt: int) -> None:
+    """Keep the files of the run before (``kubectl logs --previous``) and of no earlier one."""
+    for file in folder.iterdir():
+        number = file.name.partition(".")[0]
+        if number.isdecimal() and int(number) < attempt - 1:
+            file.unlink()
 
 
 def _write_private(path: Path, text: str) -> None:
