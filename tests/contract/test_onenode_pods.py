@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -153,6 +154,13 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def process_status(pid: int) -> str:
@@ -482,3 +490,47 @@ async def test_exec_needs_a_running_container(node: Node) -> None:
     await node.phase("Succeeded")
     with pytest.raises(StreamError):
         await session(node, StreamRequest(command=["true"]))
+
+
+def ready(node: Node) -> bool:
+    found = {item["type"]: item["status"] for item in node.status().get("conditions") or ()}
+    return found.get("Ready") == "True"
+
+
+async def test_readiness_follows_the_probe(node: Node) -> None:
+    probe = {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1, "failureThreshold": 1}
+    node.add("sleep 0.5; touch /tmp/ready; sleep 60", container={"readinessProbe": probe})
+    await node.phase("Running")
+    assert not ready(node)
+    await node.until(lambda: ready(node))
+    await session(node, StreamRequest(command=["rm", "/tmp/ready"]))
+    await node.until(lambda: not ready(node))
+
+
+@pytest.mark.parametrize("host_network", [False, True])
+async def test_liveness_by_http_restarts_a_sick_container(node: Node, host_network: bool) -> None:
+    port = free_port() if host_network else 8080
+    script = (
+        f"mkdir /tmp/www; echo fine > /tmp/www/health; httpd -p {port} -h /tmp/www; sleep 1.5;"
+        "rm /tmp/www/health; trap 'exit 0' TERM; while :; do sleep 0.1; done"
+    )
+    probe = {
+        "httpGet": {"path": "/health", "port": "web"},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+        "initialDelaySeconds": 1,
+    }
+    container = {"livenessProbe": probe, "ports": [{"name": "web", "containerPort": port}]}
+    node.add(script, container=container, restartPolicy="Always", hostNetwork=host_network)
+    await node.until(lambda: node.container().get("restartCount") == 1)
+    reasons = {event["reason"]: event["message"] for event in node.store.list("events")[0]}
+    assert reasons["Unhealthy"] == "Liveness probe failed: HTTP probe failed with statuscode: 404"
+    assert reasons["Killing"] == "Container c failed liveness probe, will be restarted"
+
+
+async def test_startup_probe_by_connection(node: Node) -> None:
+    probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 10}
+    node.add("sleep 0.5; httpd -p 8080 -h /tmp; sleep 60", container={"startupProbe": probe})
+    await node.phase("Running")
+    assert not node.container()["started"]
+    await node.until(lambda: ready(node) and node.container()["started"])

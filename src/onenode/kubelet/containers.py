@@ -10,7 +10,7 @@ from onenode.kubelet.names import SANDBOX_CONTAINER
 from onenode.kubelet.pod import Container, Pod
 from onenode.kubelet.records import ContainerRecord, Ended, record_from_status
 from onenode.kubelet.starter import Starter, termination_file
-from onenode.kubelet.state import ContainerPhase, ContainerState
+from onenode.kubelet.state import ContainerPhase, ContainerState, Image
 
 _RECHECK_S: Final = 1.0
 _SIGKILL_EXIT: Final = 137
@@ -59,14 +59,36 @@ class PodContainers:
         if sandbox is not None:
             self.note_sandbox(sandbox)
         for container in (*pod.spec.init_containers, *pod.spec.containers):
-            before = record_from_status(known.get(container.name), self._settings, self._clock())
-            found = newest.get(container.name)
+            name, found = container.name, newest.get(container.name)
             if found is not None:
-                self.records[container.name] = self._adopt(pod, container, before, found)
+                self.records[name] = self._adopt(pod, container, known.get(name), found)
             elif lost and container in pod.spec.init_containers:
-                self.records[container.name] = ContainerRecord()  # its work went with the sandbox
+                self.records[name] = ContainerRecord()  # its work went with the sandbox
             else:
-                self.records[container.name] = before
+                self.records[name] = record_from_status(known.get(name), self._settings, self._clock())
+
+    def note_start(self, container: Container, state: ContainerState, image: Image) -> None:
+        """A new run of a container began."""
+        started, ready = container.startup_probe is None, not probed(container)
+        record = self.records[container.name].with_running(state, started=started, ready=ready)
+        self.records[container.name] = record.with_image(image)
+        self.watch(state)
+
+    def note_health(
+        self, name: str, identifier: str, *, started: bool | None = None, ready: bool | None = None
+    ) -> None:
+        """A probe found something out about a run; ``None`` is no news."""
+        record = self.records[name]
+        if record.running is None or record.running.id != identifier:
+            return
+        changed = replace(
+            record,
+            started=record.started if started is None else started,
+            ready=record.ready if ready is None else ready,
+        )
+        if changed != record:
+            self.records[name] = changed
+            self._changed()
 
     def note_sandbox(self, sandbox: ContainerState) -> None:
         """There is a sandbox."""
@@ -158,12 +180,18 @@ class PodContainers:
         await self._runtime.remove([state.id])
 
     def _adopt(
-        self, pod: Pod, container: Container, before: ContainerRecord, state: ContainerState
+        self, pod: Pod, container: Container, status: dict[str, Any] | None, state: ContainerState
     ) -> ContainerRecord:
+        before = record_from_status(status, self._settings, self._clock())
         ended = before.ended
         if ended is not None and (ended.container_id == state.id or ended.reason == "ContainerStatusUnknown"):
             before = replace(before, ended=None)
-        record = before.with_running(state)
+        known = status or {}
+        record = before.with_running(
+            state,
+            started=container.startup_probe is None or bool(known.get("started")),
+            ready=not probed(container) or bool(known.get("ready")),
+        )
         if state.running:
             self.watch(state)
             return record
@@ -190,6 +218,11 @@ class PodContainers:
                 container_log(folder, state.attempt), lines=_LOG_MESSAGE_LINES, limit_bytes=_LOG_MESSAGE_BYTES
             )
         return Ended.from_state(state, message)
+
+
+def probed(container: Container) -> bool:
+    """Whether it becomes ready by a probe only."""
+    return container.startup_probe is not None or container.readiness_probe is not None
 
 
 def _read_message(path: Path) -> str:

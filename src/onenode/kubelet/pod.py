@@ -135,9 +135,10 @@ class VolumeMount(_Part):
 
 
 class ContainerPort(_Part):
-    """A port; only those with ``host_port`` have an effect."""
+    """A port: its name for probes, and where the node shows it (``host_port``)."""
 
     container_port: int
+    name: str = ""
     host_port: int | None = None
     host_ip: str | None = msgspec.field(default=None, name="hostIP")
     protocol: str = "TCP"
@@ -148,6 +149,50 @@ class Resources(_Part):
 
     limits: dict[str, str | int | float] = {}
     requests: dict[str, str | int | float] = {}
+
+
+class ExecAction(_Part):
+    """A command in the container."""
+
+    command: list[str] = []
+
+
+class HttpHeader(_Part):
+    """One header of a request."""
+
+    name: str
+    value: str = ""
+
+
+class HttpGetAction(_Part):
+    """A request to the container."""
+
+    port: int | str
+    path: str = "/"
+    host: str = ""
+    scheme: str = "HTTP"
+    http_headers: list[HttpHeader] = []
+
+
+class TcpSocketAction(_Part):
+    """A connection to the container."""
+
+    port: int | str
+    host: str = ""
+
+
+class Probe(_Part):
+    """How to find out about a container's health; at most one action is set."""
+
+    exec: ExecAction | None = None
+    http_get: HttpGetAction | None = None
+    tcp_socket: TcpSocketAction | None = None
+    initial_delay_seconds: int = 0
+    timeout_seconds: int = 1
+    period_seconds: int = 10
+    success_threshold: int = 1
+    failure_threshold: int = 3
+    termination_grace_period_seconds: int | None = None
 
 
 class Container(_Part):
@@ -170,6 +215,14 @@ class Container(_Part):
     termination_message_path: str = "/dev/termination-log"
     termination_message_policy: str = "File"
     restart_policy: str | None = None
+    startup_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+
+    @property
+    def has_probes(self) -> bool:
+        """Its health is to be followed."""
+        return bool(self.startup_probe or self.readiness_probe or self.liveness_probe)
 
     @property
     def is_sidecar(self) -> bool:

@@ -86,7 +86,7 @@ def _phase(pod: Pod, records: Records, situation: PodSituation) -> str:
 def _conditions(
     pod: Pod, records: Records, situation: PodSituation, phase: str, previous: list[Status]
 ) -> list[Status]:
-    not_ready = [c.name for c in pod.spec.containers if not records[c.name].running]
+    not_ready = [c.name for c in pod.spec.containers if not records[c.name].ready]
     done = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase)
     unready: tuple[str, str, str] = ("True", "", "")
     if done:
@@ -149,7 +149,7 @@ def _container_status(
         "name": container.name,
         "state": state,
         "lastState": last,
-        "ready": completed or (record.running is not None and not is_init),
+        "ready": completed or (record.ready and not is_init),
         "restartCount": record.restarts,
         "image": record.image or container.image,
         "imageID": record.image_id,
@@ -158,7 +158,7 @@ def _container_status(
     identifier = record.running.id if record.running else ended.container_id if ended else ""
     if identifier:
         status["containerID"] = f"podman://{identifier}"
-    status["started"] = record.running is not None
+    status["started"] = record.started
     if container.volume_mounts:
         status["volumeMounts"] = [
             _mount_status(mount.name, mount.mount_path, mount.read_only) for mount in container.volume_mounts

@@ -93,6 +93,10 @@ class ContainerRecord:
     """Runs in a row that ended soon."""
     image: str = ""
     image_id: str = ""
+    started: bool = False
+    """Runs, and its startup probe succeeded."""
+    ready: bool = False
+    """Runs, started, and its readiness probe says so."""
 
     @property
     def started_ever(self) -> bool:
@@ -104,8 +108,8 @@ class ContainerRecord:
         """Number of the next run."""
         return self.restarts + 1 if self.started_ever else 0
 
-    def with_running(self, state: ContainerState) -> Self:
-        """A new run began."""
+    def with_running(self, state: ContainerState, *, started: bool = True, ready: bool = True) -> Self:
+        """A new run began; what has a probe is not ``started`` or ``ready`` yet."""
         return replace(
             self,
             running=state,
@@ -115,6 +119,8 @@ class ContainerRecord:
             waiting_reason="",
             waiting_message="",
             failures=0,
+            started=started,
+            ready=ready,
         )
 
     def with_end(self, ended: Ended, settings: KubeletSettings) -> Self:
@@ -125,6 +131,8 @@ class ContainerRecord:
         return replace(
             self,
             running=None,
+            started=False,
+            ready=False,
             ended=ended,
             restarts=max(self.restarts, self.running.attempt if self.running else 0),
             crashes=crashes,

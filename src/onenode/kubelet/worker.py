@@ -17,6 +17,7 @@ from onenode.kubelet.errors import (
     RuntimeCallError,
     VolumeError,
 )
+from onenode.kubelet.health import STARTUP, PodHealth
 from onenode.kubelet.plan import Finish, StartContainer, StartSandbox, StopContainers, Wait, next_step
 from onenode.kubelet.pod import Pod, parse_pod
 from onenode.kubelet.pod_status import PodSituation, pod_status, pod_text, same_status
@@ -69,10 +70,10 @@ class PodWorker:
         self._adopted = list(adopted)
         self._wake = asyncio.Event()
         self._containers = PodContainers(uid, parts.starter, parts.clock, self._wake.set)
+        self._health = PodHealth(self._containers, self._runtime, self._events, self._wake.set)
         self._pod: Pod | None = None
         self._sandbox_failures = ContainerRecord()
-        self._stop_began_s: float | None = None
-        self._signalled: set[str] = set()
+        self._stop_began_s: dict[str, float] = {}
         self._refresh_at_s: float | None = None
         self._failure: tuple[str, str] | None = None
         self._cleaned = False
@@ -96,6 +97,7 @@ class PodWorker:
                     return
                 await self._sleep(until_s)
         finally:
+            self._health.stop()
             self._containers.close()
 
     async def _sleep(self, until_s: float | None) -> None:
@@ -151,11 +153,13 @@ class PodWorker:
             if deadline_s is not None and now >= deadline_s:
                 await self._exceed_deadline(pod)
                 return None
+            end_s = self._end_unhealthy(pod, now)
             step = next_step(pod.spec, containers.records, sandbox_ready=self._sandbox_ready(pod), now_s=now)
             match step:
                 case Wait(until_s):
+                    self._health.follow(pod, self._pod_ip(pod))
                     self._report(pod)
-                    times = (until_s, deadline_s, containers.recheck_at_s, self._refresh_at_s)
+                    times = (until_s, end_s, deadline_s, containers.recheck_at_s, self._refresh_at_s)
                     return min((time for time in times if time is not None), default=None)
                 case Finish():
                     self._report(pod)
@@ -215,10 +219,22 @@ class PodWorker:
             records[name] = record.with_failure(error.reason, error.message, now, self._settings)
             await self._containers.remove_strays()
         else:
-            records[name] = record.with_running(state).with_image(image)
-            self._containers.watch(state)
+            self._containers.note_start(container, state, image)
             if any(volume.changes for volume in pod.spec.volumes):
                 self._refresh_at_s = self._parts.clock() + self._settings.volume_refresh_s
+
+    def _end_unhealthy(self, pod: Pod, now_s: float) -> float | None:
+        """Stop the runs whose probes gave them up; when to look at them again."""
+        again = []
+        for state in self._containers.running:
+            kind, container = self._health.unhealthy.get(state.id), pod.container(state.name)
+            if kind is None or container is None:
+                continue
+            probe = container.startup_probe if kind == STARTUP else container.liveness_probe
+            own_grace_s = probe.termination_grace_period_seconds if probe is not None else None
+            grace_s = pod.spec.termination_grace_period_seconds if own_grace_s is None else own_grace_s
+            again.append(self._stop(state, now_s, grace_s))
+        return min(again, default=None)
 
     def _refresh_volumes(self, pod: Pod) -> None:
         now = self._parts.clock()
@@ -257,18 +273,18 @@ class PodWorker:
     async def _delete(self, pod: Pod) -> float | None:
         """SIGTERM, the grace period, SIGKILL; the pod goes from the API when nothing runs."""
         now = self._parts.clock()
-        if self._stop_began_s is None:
-            self._stop_began_s = now
+        self._health.stop()
         grace_s = pod.metadata.deletion_grace_period_seconds
         if grace_s is None:
             grace_s = pod.spec.termination_grace_period_seconds
         running = self._containers.running
         if running:
-            over = now >= self._stop_began_s + grace_s
             for state in running:
-                self._stop(pod, state, over=over)
+                if state.id not in self._stop_began_s:
+                    message = f"Stopping container {state.name}"
+                    self._events.normal(pod, "Killing", message, container=state.name)
+            again_s = min(self._stop(state, now, grace_s) for state in running)
             self._report(pod)
-            again_s = now + _KILL_AGAIN_S if over else self._stop_began_s + grace_s
             return min(again_s, self._containers.recheck_at_s or again_s)
         self._report(pod, stopped=True)
         await self._containers.remove_all()
@@ -277,13 +293,16 @@ class PodWorker:
         self._gone = self._parts.store.pod(self.key) is None
         return None
 
-    def _stop(self, pod: Pod, state: ContainerState, *, over: bool) -> None:
-        if over:
-            self._runtime.send_signal(state, signal.SIGKILL)
-        elif state.id not in self._signalled:
-            self._signalled.add(state.id)
-            self._events.normal(pod, "Killing", f"Stopping container {state.name}", container=state.name)
+    def _stop(self, state: ContainerState, now_s: float, grace_s: float) -> float:
+        """SIGTERM once, SIGKILL after the grace; when to look again."""
+        began_s = self._stop_began_s.get(state.id)
+        if began_s is None:
+            self._stop_began_s[state.id] = began_s = now_s
             self._runtime.send_signal(state, signal.Signals[state.stop_signal])
+        if now_s < began_s + grace_s:
+            return began_s + grace_s
+        self._runtime.send_signal(state, signal.SIGKILL)
+        return now_s + _KILL_AGAIN_S
 
     async def _clean_up(self) -> None:
         """Remove what is left on the node; the folder last: it is how a next run knows there is something."""
