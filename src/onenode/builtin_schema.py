@@ -46,8 +46,12 @@ _SCALARS: Final[dict[str, dict[str, Any]]] = {
     "JSONSchemaPropsOrArray": {"x-kubernetes-preserve-unknown-fields": True},
     "JSONSchemaPropsOrBool": {"x-kubernetes-preserve-unknown-fields": True},
     "JSONSchemaPropsOrStringArray": {"x-kubernetes-preserve-unknown-fields": True},
-    # Recursive; judged as a whole by ``check_structural``.
-    "JSONSchemaProps": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    # Recursive: decoded by ``json_schema_props``, judged by ``check_structural``.
+    "JSONSchemaProps": {
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": True,
+        GO_TYPE: "JSONSchemaProps",
+    },
 }
 _PARAMETER: Final = re.compile(r"^ *\* \*\*(\w+)\*\* ``.*?`` - ?", re.MULTILINE)
 

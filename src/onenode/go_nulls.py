@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from onenode.json_schema_props import exact_schema
 from onenode.pruning import KEEP_DOCUMENT_ORDER, METADATA_SCHEMA
 
 __all__ = ["read_nulls"]
@@ -35,6 +36,7 @@ def _empty(schema: dict[str, Any]) -> Any:
 
 
 def _read(value: Any, schema: dict[str, Any]) -> None:
+    schema = exact_schema(value, schema)
     if isinstance(value, dict):
         properties = schema.get("properties") or {}
         additional = schema.get("additionalProperties")

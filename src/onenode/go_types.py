@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from onenode.builtin_schema import GO_TYPE
 from onenode.causes import go_quote, go_value
+from onenode.json_schema_props import exact_schema
 
 __all__ = ["decoding_problem"]
 
@@ -93,6 +94,7 @@ def _problem(value: Any, schema: dict[str, Any], owner: str, path: str) -> str |
     custom = _CUSTOM.get(schema.get(GO_TYPE, ""))
     if custom is not None:
         return custom(value, str(schema[GO_TYPE]))
+    schema = exact_schema(value, schema)
     kind = schema.get("type")
     if kind is None:
         return None

@@ -12,7 +12,7 @@ from typing import Any, Final
 import jsonpatch
 import jsonpointer
 
-__all__ = ["PatchError", "json_patch", "merge_patch"]
+__all__ = ["REJECTED", "PatchError", "json_patch", "merge_patch"]
 
 _MOST_OPERATIONS: Final = 10_000
 _MOST_COPIED_BYTES: Final = 3 * 1024 * 1024

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from onenode.causes import go_print
 from onenode.list_types import canonical
-from onenode.patch import PatchError
+from onenode.patch import REJECTED, PatchError
 
 __all__ = ["strategic_merge_patch"]
 
@@ -33,8 +33,8 @@ def strategic_merge_patch(doc: dict[str, Any], patch: Any, schema: Schema) -> di
         schema: schema of the kind, from ``builtin_schema``.
 
     Raises:
-        PatchError: 400 if the patch is not an object, 500 if a list item lacks its merge key or a directive
-            is unknown, as the real server answers.
+        PatchError: 400 if the patch or a directive is malformed, 422 if it contradicts itself, 500 if a list
+            item lacks its merge key or a directive is unknown, as the real server answers.
     """
     if not isinstance(patch, dict):
         kind = {list: "array", str: "string", bool: "bool", type(None): "null"}.get(type(patch), "number")
@@ -45,6 +45,14 @@ def strategic_merge_patch(doc: dict[str, Any], patch: Any, schema: Schema) -> di
 
 def _broken(text: str) -> PatchError:
     return PatchError(500, "", text)
+
+
+def _malformed(what: str) -> PatchError:
+    return PatchError(400, "BadRequest", f"invalid patch format of {what}")
+
+
+def _rejected(detail: str) -> PatchError:
+    return PatchError(422, "Invalid", REJECTED, detail)
 
 
 def _member(schema: Schema, name: str) -> Schema:
@@ -90,10 +98,10 @@ def _retain_keys(original: dict[str, Any], patch: dict[str, Any]) -> None:
     if kept is None:
         return
     if not isinstance(kept, list):
-        raise _broken("invalid patch format of retainKeys list")
+        raise _malformed("retainKeys")
     for key in patch:
         if key not in kept and not key.startswith("$"):
-            raise _broken("the retainKeys list doesn't contain all keys present in the patch")
+            raise _rejected("patch content doesn't match retainKeys list")
     for key in list(original):
         if key not in kept:
             del original[key]
@@ -101,7 +109,7 @@ def _retain_keys(original: dict[str, Any], patch: dict[str, Any]) -> None:
 
 def _delete_from_list(original: dict[str, Any], key: str, values: Any) -> None:
     if not isinstance(values, list):
-        raise _broken(f"invalid patch format of primitive list: {key}")
+        raise _malformed("primitive list")
     gone = {canonical(value) for value in values}
     if isinstance(original.get(key), list):
         original[key] = [item for item in original[key] if canonical(item) not in gone]
@@ -230,7 +238,7 @@ def _merge_ordered_lists(original: dict[str, Any], patch: dict[str, Any], schema
         order = patch.pop(directive)
         name = directive.removeprefix(_ELEMENT_ORDER)
         if not isinstance(order, list):
-            raise _broken(f"invalid patch format of setElementOrder list: {name}")
+            raise _malformed("setElementOrder list")
         changed = patch.get(name)
         before = original.get(name)
         if changed is None and name in patch:

@@ -45,6 +45,13 @@ def test_only_the_metadata_of_a_custom_object_is_typed() -> None:
     assert obj == {"metadata": {"finalizers": [""]}, "spec": {"a": None}}
 
 
+def test_nulls_in_the_schema_of_a_definition() -> None:
+    schema = {"properties": {"a": None, "b": {"items": None, "type": None}}, "default": None}
+    obj = {"spec": {"versions": [{"schema": {"openAPIV3Schema": schema}}]}}
+    read_nulls(obj, schema_of("apiextensions.k8s.io", "v1", "CustomResourceDefinition"))
+    assert schema == {"properties": {"a": {}, "b": {}}, "default": None}
+
+
 MEMBERS = st.sampled_from(["spec", "metadata", "containers", "labels", "env", "volumes"])
 
 

@@ -136,6 +136,34 @@ def test_what_decodes() -> None:
     assert decoding_problem({"spec": {"renewTime": "2026-01-01T00:00:00.000001+01:00"}}, LEASE) is None
 
 
+DEFINITION = schema_of("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+
+
+def definition(schema: Any) -> dict[str, Any]:
+    return {"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]}}
+
+
+SCHEMA_AT = "spec.versions.schema.openAPIV3Schema"
+AT = f"JSONSchemaProps.{SCHEMA_AT}"
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": 5}, into("number", f"{AT}.type", "string")),
+        ({"properties": {"a": {"properties": []}}},
+         into("array", f"{AT}.properties.properties", "map[string]v1.JSONSchemaProps")),
+        ({"properties": {"a": {"items": {"required": "x"}}}},
+         into("string", f"{AT}.properties.items.required", "[]string")),
+        ({"additionalProperties": True, "items": [{"type": "string"}], "enum": [1, "a", None]}, None),
+        ({"x-kubernetes-validations": [{"rule": 1}]},
+         into("number", f"ValidationRule.{SCHEMA_AT}.x-kubernetes-validations.rule", "string")),
+    ],
+)  # fmt: skip
+def test_the_schema_of_a_definition_is_typed_to_its_depth(schema: Any, text: str | None) -> None:
+    assert decoding_problem(definition(schema), DEFINITION) == text
+
+
 MEMBERS = st.sampled_from(["spec", "metadata", "containers", "labels", "status"])
 
 
