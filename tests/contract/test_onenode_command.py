@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import signal
 import socket
 import ssl
@@ -19,28 +18,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.fakes.images import import_busybox, remove_image
+from tests.fakes.pod_node import free_port
 
 pytestmark = pytest.mark.root
 
 DEADLINE_S = 20.0
 READY_S = 3.0
 SLEEP_FOREVER = ["sh", "-c", 'trap "exit 0" TERM; while :; do sleep 0.1; done']
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@pytest.fixture(scope="module")
-def image() -> Iterator[str]:
-    tag = f"localhost/onenode-test-{secrets.token_hex(4)}:1"
-    import_busybox(tag)
-    yield tag
-    remove_image(tag)
 
 
 @dataclass
@@ -98,8 +82,8 @@ class Command:
 
 
 @pytest.fixture
-def onenode(tmp_path: Path, image: str) -> Iterator[Command]:
-    command = Command(tmp_path / "state", free_port(), image)
+def onenode(tmp_path: Path, busybox_image: str) -> Iterator[Command]:
+    command = Command(tmp_path / "state", free_port(), busybox_image)
     yield command
     done = command.run("down", "--purge")
     assert done.returncode == 0, done.stderr
@@ -165,9 +149,9 @@ def test_down_where_nothing_is_does_nothing(onenode: Command) -> None:
     assert (done.returncode, done.stdout) == (0, "was not running; 0 containers removed\n")
 
 
-def test_purge_leaves_foreign_folders_alone(tmp_path: Path, image: str) -> None:
+def test_purge_leaves_foreign_folders_alone(tmp_path: Path, busybox_image: str) -> None:
     (tmp_path / "letters").write_text("dear")
-    done = Command(tmp_path, free_port(), image).run("down", "--purge")
+    done = Command(tmp_path, free_port(), busybox_image).run("down", "--purge")
     assert done.returncode == 1
     assert "is not a state folder of onenode" in done.stderr
     assert (tmp_path / "letters").exists()
@@ -253,8 +237,8 @@ def test_requests_without_the_token_are_refused(onenode: Command) -> None:
     assert error.value.code == 401
 
 
-def test_two_of_them_keep_apart(onenode: Command, tmp_path: Path, image: str) -> None:
-    other = Command(tmp_path / "other", free_port(), image)
+def test_two_of_them_keep_apart(onenode: Command, tmp_path: Path, busybox_image: str) -> None:
+    other = Command(tmp_path / "other", free_port(), busybox_image)
     try:
         onenode.up()
         assert other.up().returncode == 0
