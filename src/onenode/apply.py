@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from onenode.causes import Cause
 from onenode.field_paths import FieldPath, path_text
+from onenode.go_types import decoding_problem
 from onenode.managed_fields import (
     APPLY,
     UPDATE,
@@ -130,6 +131,9 @@ def server_side_apply(
 
 def _check_types(applied: dict[str, Any], types: Schema, api_version: str) -> None:
     errors = typing_errors(applied, types)
+    if not errors and types.get(KEEP_DOCUMENT_ORDER):
+        problem = decoding_problem(applied, dict(types))
+        errors = [] if problem is None else [problem]
     if not errors:
         return
     metadata = applied.get("metadata")

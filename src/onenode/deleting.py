@@ -10,9 +10,11 @@ import msgspec
 from onenode import causes
 from onenode.answers import Answer, Renderer
 from onenode.bodies import json_problem
+from onenode.builtin_schema import schema_of
 from onenode.causes import Cause
 from onenode.context import Context
 from onenode.deletion import delete_record
+from onenode.go_types import decoding_problem
 from onenode.negotiation import encode
 from onenode.registry import Resource
 from onenode.requests import Request, dry_run_causes, propagation_causes
@@ -80,6 +82,9 @@ def _body(request: Request) -> dict[str, Any]:
     if kind != "DeleteOptions":
         scheme = 'in scheme "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"'
         raise bad_request(f'no kind "{kind}" is registered for version "{version}" {scheme}')
+    problem = decoding_problem(body, schema_of("meta", "v1", "DeleteOptions"))
+    if problem is not None:
+        raise bad_request(problem)
     return body
 
 

@@ -350,3 +350,11 @@ def test_a_list_type_error_names_the_field() -> None:
         '  .spec.architectures: duplicate entries for key [="SCMP_ARCH_X86"]',
         "  .spec.nosuch: field not declared in schema",
     ]
+
+
+def test_a_built_in_configuration_must_decode() -> None:
+    kind = "CustomResourceDefinition"
+    versions = [{"name": "v1", "schema": {"openAPIV3Schema": {"type": 5}}}]
+    body = {"apiVersion": "v", "kind": kind, "metadata": {"name": "d"}, "spec": {"versions": versions}}
+    with pytest.raises(ApplyTypeError, match="cannot unmarshal number into Go struct field JSONSchemaProps"):
+        server_side_apply(None, body, "m", False, schema_of("apiextensions.k8s.io", "v1", kind), "v", NOW)
