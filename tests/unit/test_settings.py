@@ -1,0 +1,51 @@
+from pathlib import PurePosixPath
+
+import pytest
+
+from spo.settings import DaemonSettings, EnablerSettings, ManagerSettings, MissingSettingError
+
+DAEMON = {"NODE_NAME": "node-1", "OPERATOR_NAMESPACE": "spo"}
+
+
+def test_daemon_settings_come_from_the_environment() -> None:
+    settings = DaemonSettings.from_env({**DAEMON, "SPO_HOST_ROOT": "/host"})
+    assert (settings.node_name, settings.operator_namespace) == ("node-1", "spo")
+    assert settings.host_root == PurePosixPath("/host")
+    assert settings.namespaces == ()
+
+
+@pytest.mark.parametrize("variable", DAEMON)
+def test_missing_variable_is_named(variable: str) -> None:
+    with pytest.raises(MissingSettingError, match=f"^{variable} environment variable not set$"):
+        DaemonSettings.from_env({**DAEMON, variable: ""})
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param("", (), id="all-namespaces"),
+        pytest.param("a", ("a", "spo"), id="operator-namespace-is-added"),
+        pytest.param(" a , b,,", ("a", "b", "spo"), id="blanks-and-empty-parts"),
+        pytest.param("spo-2,spo", ("spo-2", "spo"), id="compared-as-a-whole"),
+    ],
+)
+def test_restriction_to_namespaces_includes_the_operator(value: str, expected: tuple[str, ...]) -> None:
+    env = {**DAEMON, "RESTRICT_TO_NAMESPACE": value}
+    assert DaemonSettings.from_env(env).namespaces == expected
+    assert ManagerSettings.from_env(env).namespaces == expected
+
+
+@pytest.mark.parametrize(
+    ("env", "identity"),
+    [
+        pytest.param({"POD_NAME": "p", "HOSTNAME": "h"}, "p", id="pod-name"),
+        pytest.param({"HOSTNAME": "h"}, "h", id="host-name"),
+        pytest.param({}, "manager", id="neither"),
+    ],
+)
+def test_manager_identity(env: dict[str, str], identity: str) -> None:
+    assert ManagerSettings.from_env({"OPERATOR_NAMESPACE": "spo", **env}).identity == identity
+
+
+def test_enabler_works_on_the_root_by_default() -> None:
+    assert EnablerSettings.from_env({}).host_root == PurePosixPath("/")
