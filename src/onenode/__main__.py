@@ -9,12 +9,13 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import click
 
-from onenode.instance import Instance, InstanceError
+from onenode.instance import Instance, InstanceError, ServeOptions
 
 _DEFAULT_STATE: Final = Path("/var/lib/onenode")
 _DEFAULT_PORT: Final = 6443
@@ -63,21 +64,15 @@ def serve(
     state: Path, crds: Path | None, node_name: str, node_root: Path, port: int, ready_fd: int | None
 ) -> None:
     """Run in the foreground until SIGTERM; pods go on running."""
-    from onenode.serving import ServeOptions, serve_until_stopped  # noqa: PLC0415  half a second, here only
+    from onenode.serving import serve_until_stopped  # noqa: PLC0415  half a second, here only
 
     _check_machine()
     instance = Instance(state.absolute())
-    options = ServeOptions(
-        crds=crds.absolute() if crds else None,
-        node_name=node_name,
-        node_root=node_root.absolute(),
-        port=port,
-        ready_fd=ready_fd,
-    )
+    options = _options(crds, node_name, node_root, port)
     try:
         instance.prepare()
         with instance.lock():
-            serve_until_stopped(instance, options, os.environ)
+            serve_until_stopped(instance, replace(options, ready_fd=ready_fd), os.environ)
     except InstanceError as error:
         raise click.ClickException(str(error)) from error
 
@@ -92,15 +87,14 @@ def up(state: Path, crds: Path | None, node_name: str, node_root: Path, port: in
     """Start in the background, wait until ready, print the KUBECONFIG line."""
     instance = Instance(state.absolute())
     _check_machine()
-    if instance.running_pid() is None:
-        arguments = [
-            f"--state={instance.state}",
-            f"--node-name={node_name}",
-            f"--node-root={node_root.absolute()}",
-            f"--port={port}",
-            *([f"--crds={crds.absolute()}"] if crds else []),
-        ]
-        _start_in_background(instance, arguments)
+    options = _options(crds, node_name, node_root, port)
+    try:
+        if instance.running_pid() is None:
+            _start_in_background(instance, [f"--state={instance.state}", *options.arguments()])
+        else:
+            instance.check_options(options)
+    except InstanceError as error:
+        raise click.ClickException(str(error)) from error
     click.echo(f"export KUBECONFIG={instance.kubeconfig}")
 
 
@@ -136,6 +130,15 @@ def status(state: Path) -> None:
 def kubeconfig(state: Path) -> None:
     """Print the path of the kubeconfig."""
     click.echo(Instance(state.absolute()).kubeconfig)
+
+
+def _options(crds: Path | None, node_name: str, node_root: Path, port: int) -> ServeOptions:
+    return ServeOptions(
+        crds=crds.absolute() if crds else None,
+        node_name=node_name,
+        node_root=node_root.absolute(),
+        port=port,
+    )
 
 
 def _check_machine() -> None:

@@ -29,6 +29,27 @@ class InstanceError(Exception):
     """The instance cannot be started or stopped; the message says what to do."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What ``serve`` and ``up`` are asked."""
+
+    crds: Path | None
+    node_name: str
+    node_root: Path
+    port: int
+    ready_fd: int | None = None
+    """File descriptor that gets a line when requests are answered."""
+
+    def arguments(self) -> list[str]:
+        """For ``serve`` on the command line; also how two sets of options are compared."""
+        arguments = [
+            f"--node-name={self.node_name}",
+            f"--node-root={self.node_root}",
+            f"--port={self.port}",
+        ]
+        return [*arguments, f"--crds={self.crds}"] if self.crds else arguments
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """Paths and identity of one onenode."""
@@ -120,6 +141,29 @@ class Instance:
             return None
         finally:
             os.close(descriptor)
+
+    def note_options(self, options: ServeOptions) -> None:
+        """Remember what the running server was asked."""
+        self._options_file.write_text("\n".join(options.arguments()) + "\n")
+
+    def check_options(self, options: ServeOptions) -> None:
+        """Whether the running server is the wanted one.
+
+        Raises:
+            InstanceError: it was started with other options.
+        """
+        try:
+            running = self._options_file.read_text().splitlines()
+        except FileNotFoundError:
+            return  # it is just starting
+        if running != options.arguments():
+            raise InstanceError(
+                f"onenode runs already with other options ({' '.join(running)}): use `onenode down` first"
+            )
+
+    @property
+    def _options_file(self) -> Path:
+        return self.state / "options"
 
     def stop(self) -> bool:
         """End the serving process, by force after a while; ``False`` if there was none.

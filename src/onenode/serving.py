@@ -8,8 +8,6 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
@@ -18,8 +16,10 @@ import yaml
 from onenode.app import create_app
 from onenode.auth import Authenticator, load_admin_token
 from onenode.certificates import Certificates, ensure_certificates, write_secret
-from onenode.instance import Instance, InstanceError
+from onenode.definitions import DefinitionError
+from onenode.instance import Instance, InstanceError, ServeOptions
 from onenode.kubelet import Kubelet, KubeletSettings
+from onenode.kubelet.errors import RuntimeCallError
 from onenode.kubelet.pod import Pod
 from onenode.pod_streams import PodStreams
 from onenode.store import Store
@@ -31,18 +31,6 @@ _IP_FREEBIND: Final = 15
 """From linux/in.h: the bridge may come up only with its first container."""
 _GRACEFUL_S: Final = 2
 _KEEP_ALIVE_S: Final = 75
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeOptions:
-    """What ``serve`` was asked."""
-
-    crds: Path | None
-    node_name: str
-    node_root: Path
-    port: int
-    ready_fd: int | None = None
-    """File descriptor that gets a line when requests are answered."""
 
 
 class PodTokens:
@@ -86,12 +74,15 @@ def serve_until_stopped(instance: Instance, options: ServeOptions, environment: 
     """Serve in this process until SIGTERM or SIGINT.
 
     Raises:
-        InstanceError: the port is taken, or Podman does not work.
+        InstanceError: the port is taken, Podman does not work or a definition is unusable.
     """
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    asyncio.run(_serve(instance, options, environment))
+    try:
+        asyncio.run(_serve(instance, options, environment))
+    except (DefinitionError, RuntimeCallError) as error:
+        raise InstanceError(str(error)) from error
 
 
 async def _serve(instance: Instance, options: ServeOptions, environment: Mapping[str, str]) -> None:
@@ -103,6 +94,7 @@ async def _serve(instance: Instance, options: ServeOptions, environment: Mapping
     certificates = ensure_certificates(
         instance.certificates, [host_ip, socket.gethostname(), *([bridge] if bridge else [])]
     )
+    instance.note_options(options)
     store = Store(instance.database)
     admin_token = load_admin_token(instance.state / "admin-token")
     authenticator = Authenticator(store, admin_token, certificates.token_signing_key())
