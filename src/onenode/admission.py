@@ -13,13 +13,12 @@ from onenode.status import ApiError, forbidden
 __all__ = ["admit_create"]
 
 
-def admit_create(context: Context, resource: Resource, obj: dict[str, Any], *, dry_run: bool) -> None:
+def admit_create(context: Context, resource: Resource, obj: dict[str, Any]) -> None:
     """Admit a new object, in place.
 
     Raises:
         ApiError: its namespace is missing or going, or what it refers to does not exist.
     """
-    del dry_run  # nothing here has an effect of its own
     if resource.namespaced:
         _check_namespace(context, resource, obj)
     if resource.stored_as == "pods":

@@ -155,4 +155,4 @@ class Renderer:
         return self.served(stored) if self.include_object == "Object" else self.partial(stored)
 
     def _encode(self, body: Any) -> bytes:
-        return encode(body, self.form)
+        return encode(body, self.form, in_order=self.resource.custom and not self.form.convert)

@@ -95,12 +95,24 @@ def _parse(text: bytes, media: str) -> tuple[Any, str | None]:
         try:
             return _plain(yaml.load(text, Loader=yaml.CSafeLoader)), None
         except yaml.YAMLError as error:
-            return None, f"error converting YAML to JSON: {error}".replace("\n", " ")
+            return None, f"error converting YAML to JSON: {yaml_problem(error)}"
     problem = json_problem(text)
     if problem is not None:
         return None, problem
     value = msgspec.json.decode(text)
     return value, ("nesting too deep" if _depth(value) > _DEEPEST else None)
+
+
+def yaml_problem(error: yaml.YAMLError) -> str:
+    """What Go's YAML decoder says about the same text."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f"yaml: {error}".replace("\n", " ")
+    lines = [mark.line for mark in (error.context_mark, error.problem_mark) if mark is not None]
+    line = next((one for one in lines if one), 0)
+    # Go counts lines of the scanner from the line before.
+    line += 1 if line and isinstance(error, yaml.scanner.ScannerError) else 0
+    where = f"line {line}: " if line else ""
+    return f"yaml: {where}{error.problem}"
 
 
 def _plain(value: Any) -> Any:

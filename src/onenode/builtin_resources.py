@@ -66,6 +66,7 @@ def _core() -> list[Resource]:
         "token", ("create",), kind="TokenRequest", group="authentication.k8s.io", version="v1"
     )
     return [
+        _resource("", "v1", "Binding", "bindings", verbs=("create",)),
         _resource("", "v1", "ConfigMap", "configmaps", short_names=("cm",), plain_selectors=True),
         _resource("", "v1", "Event", "events", short_names=("ev",), selectable=_EVENT_FIELDS),
         _resource(

@@ -6,7 +6,7 @@ Pure; ``controllers.definitions`` sets the conditions and tells the registry.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -23,9 +23,10 @@ from onenode.schema import check_structural
 
 __all__ = [
     "accepted_names",
+    "conflict_condition",
     "default_definition",
     "is_established",
-    "name_conflict",
+    "name_conflicts",
     "prepare_definition",
     "resources_of",
     "validate_definition",
@@ -112,7 +113,14 @@ def _version_causes(versions: list[Obj]) -> list[Cause]:
     if sum(1 for v in versions if v.get("storage")) != 1:
         text = "must have exactly one version marked as storage version"
         found.append(causes.invalid("spec.versions", versions, text))
+    names: set[str] = set()
     for index, version in enumerate(versions):
+        name = version.get("name") or ""
+        at = f"spec.versions[{index}].name"
+        if name in names:
+            found.append(causes.duplicate(at, name))
+        names.add(name)
+        found += [causes.invalid(at, name, text) for text in label_problems(name)]
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
         path = f"spec.versions[{index}].schema.openAPIV3Schema"
         if not isinstance(schema, dict):
@@ -172,8 +180,8 @@ _REASONS: Final = {
 }
 
 
-def name_conflict(definition: Obj, others: Iterable[Obj]) -> tuple[str, str] | None:
-    """Reason and message of a name that another established definition of the group holds."""
+def name_conflicts(definition: Obj, others: Iterable[Obj]) -> dict[str, str]:
+    """Names that another definition of the group holds: field -> the name."""
     mine = accepted_names(definition)
     group = definition["spec"]["group"]
     words: set[str] = set()
@@ -184,20 +192,20 @@ def name_conflict(definition: Obj, others: Iterable[Obj]) -> tuple[str, str] | N
         held = (other.get("status") or {}).get("acceptedNames") or {}
         words |= {held.get("plural", ""), held.get("singular", ""), *(held.get("shortNames") or [])}
         kinds |= {held.get("kind", ""), held.get("listKind", "")}
-    conflict: tuple[str, str] | None = None
-    # The last conflict wins, as in the real controller.
-    for field, taken in (
-        ("plural", words),
-        ("singular", words),
-        ("shortNames", words),
-        ("kind", kinds),
-        ("listKind", kinds),
-    ):
+    found: dict[str, str] = {}
+    for field in _REASONS:
         value = mine.get(field)
+        taken = kinds if field in ("kind", "listKind") else words
         for one in value if isinstance(value, list) else [value]:
             if one and one in taken:
-                conflict = (_REASONS[field], f"{causes.go_quote(one)} is already in use")
-    return conflict
+                found[field] = one
+    return found
+
+
+def conflict_condition(conflicts: Mapping[str, str]) -> tuple[str, str]:
+    """Reason and message of the last conflict, as the real controller tells it."""
+    field = list(conflicts)[-1]
+    return _REASONS[field], f"{causes.go_quote(conflicts[field])} is already in use"
 
 
 def resources_of(definition: Obj) -> list[Resource]:

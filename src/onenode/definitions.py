@@ -21,6 +21,7 @@ Obj = dict[str, Any]
 
 _ACCEPTED: Final = ("True", "NoConflicts", "no conflicts found")
 _ESTABLISHED: Final = ("True", "InitialNamesAccepted", "the initial names have been accepted")
+_INSTALLING: Final = ("False", "Installing", "the initial names have been accepted")
 _NOT_ESTABLISHED: Final = ("False", "NotAccepted", "not all names are accepted")
 
 
@@ -91,17 +92,20 @@ class Definitions:
             self._finish(definition)
             return
         others = [record.view for record in self._store.records(CRDS)]
-        conflict = crds.name_conflict(definition, others)
-        names = _ACCEPTED if conflict is None else ("False", *conflict)
+        conflicts = crds.name_conflicts(definition, others)
+        names = ("False", *crds.conflict_condition(conflicts)) if conflicts else _ACCEPTED
         changed = self._set_condition(definition, "NamesAccepted", names)
-        if conflict is None:
-            changed |= definition["status"].get("acceptedNames") != crds.accepted_names(definition)
-            definition["status"]["acceptedNames"] = crds.accepted_names(definition)
-        elif not crds.is_established(definition):
+        accepted = {n: v for n, v in crds.accepted_names(definition).items() if n not in conflicts}
+        accepted = {"plural": "", "kind": ""} | accepted
+        changed |= definition["status"].get("acceptedNames") != accepted
+        definition["status"]["acceptedNames"] = accepted
+        if conflicts and not crds.is_established(definition):
             changed |= self._set_condition(definition, "Established", _NOT_ESTABLISHED)
+        if not conflicts and not crds.is_established(definition):
+            changed |= self._set_condition(definition, "Established", _INSTALLING)
         if changed:
             definition = self._store.update(CRDS, definition)
-        if conflict is None and self._set_condition(definition, "Established", _ESTABLISHED):
+        if not conflicts and self._set_condition(definition, "Established", _ESTABLISHED):
             self._store.update(CRDS, definition)
 
     def _set_condition(self, definition: Obj, kind: str, wanted: tuple[str, str, str]) -> bool:

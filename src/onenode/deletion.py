@@ -5,13 +5,14 @@ HTTP, garbage collection and namespaces share it.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from onenode.clock import parse_timestamp, timestamp
 from onenode.registry import Resource
-from onenode.store import Store
+from onenode.store import Store, is_released
 from onenode.strategies import strategy_of
 from onenode.watch import Record
 
@@ -60,9 +61,13 @@ def delete_record(
     obj = record.copy()
     if resource.stored_as in _HOOKS:
         _HOOKS[resource.stored_as](store, obj)
-        if not dry_run:
-            obj = store.update(resource.stored_as, obj)
-        return Deletion(obj, removed=store.record(resource.stored_as, None, record.name) is None)
+        if dry_run:
+            return Deletion(obj, removed=False)
+        obj = store.update(resource.stored_as, obj, keep=True)
+        if is_released(obj):
+            store.remove(resource.stored_as, copy.deepcopy(obj))
+            return Deletion(obj, removed=True)
+        return Deletion(obj, removed=False)
     _set_policy(obj["metadata"], policy)
     grace = _grace(obj, grace_s) if resource.stored_as == "pods" else 0
     if obj["metadata"].get("deletionTimestamp"):
@@ -70,9 +75,18 @@ def delete_record(
     if not grace and not obj["metadata"].get("finalizers"):
         if resource.stored_as == "pods":
             _mark(store, resource, obj, 0)
-        return Deletion(obj if dry_run else store.remove(resource.stored_as, obj), removed=True)
+        return _end(store, resource, obj, dry_run=dry_run)
     _mark(store, resource, obj, grace)
     return Deletion(obj if dry_run else store.update(resource.stored_as, obj), removed=False)
+
+
+def _end(store: Store, resource: Resource, obj: Obj, *, dry_run: bool) -> Deletion:
+    if not dry_run:
+        if resource.stored_as == "pods" and obj["spec"].get("nodeName"):
+            # The kubelet sees that the grace is over before the pod is gone.
+            obj = store.update(resource.stored_as, obj, keep=True)
+        obj = store.remove(resource.stored_as, obj)
+    return Deletion(obj, removed=True)
 
 
 def _mark(store: Store, resource: Resource, obj: Obj, grace: int) -> None:
@@ -92,7 +106,7 @@ def _again(store: Store, resource: Resource, obj: Obj, grace: int, *, dry_run: b
         metadata["deletionTimestamp"] = timestamp(end - timedelta(seconds=before - grace))
         metadata["deletionGracePeriodSeconds"] = grace
     if not grace and not metadata.get("finalizers"):
-        return Deletion(obj if dry_run else store.remove(resource.stored_as, obj), removed=True)
+        return _end(store, resource, obj, dry_run=dry_run)
     return Deletion(obj if dry_run else store.update(resource.stored_as, obj), removed=False)
 
 

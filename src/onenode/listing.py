@@ -27,8 +27,8 @@ __all__ = ["get_object", "list_objects", "parse_version"]
 _TOO_OLD: Final = "The resourceVersion for the provided list is too old."
 _CONTINUE_TOO_OLD: Final = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new "
-    "list without the continue parameter, or use the continue token in this response to retrieve the remainder of "
-    "the results. Continuing with the provided token results in an inconsistent list - objects that were "
+    "list without the continue parameter, or use the continue token in this response to retrieve the "
+    "remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were "
     "created, modified, or deleted between the time the first chunk was returned and now may show up in the "
     "list."
 )
@@ -100,6 +100,7 @@ def list_objects(request: Request, store: Store, selection: Selection, renderer:
     token = request.parameter("continue")
     if token:
         records, revision = _continued(request, store, selection, token)
+        limit = 0 if request.parameter("resourceVersion") == "0" else limit
     else:
         records, revision, limit = _first_page(request, store, selection, limit)
     metadata: dict[str, Any] = {"resourceVersion": str(revision)}
@@ -169,8 +170,7 @@ def _token(revision: int, key: tuple[str, str]) -> str:
 
 def _parse_token(token: str) -> tuple[int, tuple[str, str]]:
     try:
-        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        parsed = json.loads(text)
+        parsed = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         namespace, _, name = str(parsed["start"]).rstrip("\x00").partition("/")
         return int(parsed["rv"]), (namespace, name)
     except (binascii.Error, ValueError, KeyError, TypeError) as error:

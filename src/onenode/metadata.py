@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from onenode import causes
-from onenode.causes import OMITTED, Cause
+from onenode.causes import Cause, GoStruct
 from onenode.object_names import qualified_name_problems, validate_annotations, validate_labels, validate_name
+from onenode.pruning import METADATA_SCHEMA
 from onenode.registry import Resource
 
 __all__ = [
+    "drop_system_fields",
     "finalizer_warnings",
+    "in_go_order",
     "keep_system_fields",
     "own_metadata",
     "validate_metadata",
@@ -29,11 +32,35 @@ _SYSTEM: Final = (
     "generation",
     "selfLink",
     "resourceVersion",
-    "managedFields",
 )
 _KEPT: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 _EMPTY_MAPS: Final = ("labels", "annotations", "finalizers", "ownerReferences")
+_ENTRY_FIELDS: Final = (
+    "manager",
+    "operation",
+    "apiVersion",
+    "time",
+    "fieldsType",
+    "fieldsV1",
+    "subresource",
+)
+_OWNER_FIELDS: Final = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
 _STANDARD_FINALIZERS: Final = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
+
+
+def in_go_order(obj: Obj) -> Obj:
+    """A copy whose metadata is printed in the order of Go's ObjectMeta."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict):
+        return obj
+    ordered = GoStruct({name: metadata[name] for name in METADATA_SCHEMA["properties"] if name in metadata})
+    if "managedFields" in ordered:
+        ordered["managedFields"] = [
+            GoStruct({name: entry[name] for name in _ENTRY_FIELDS if name in entry})
+            for entry in ordered["managedFields"]
+            if isinstance(entry, dict)
+        ]
+    return {**obj, "metadata": ordered}
 
 
 def own_metadata(obj: Obj) -> Obj:
@@ -90,8 +117,14 @@ def _owner_causes(owners: list[Any]) -> list[Cause]:
         if owner.get("controller"):
             controllers.append(f"{owner.get('kind')}/{owner.get('name')}")
     if len(controllers) > 1:
-        text = f"Only one reference can have Controller set to true. Found {' and '.join(controllers[:2])}"
-        found.append(causes.invalid("metadata.ownerReferences", OMITTED, text))
+        text = (
+            'Only one reference can have Controller set to true. Found "true" in references for '
+            f"{' and '.join(controllers[:2])}"
+        )
+        references = [
+            GoStruct({name: owner[name] for name in _OWNER_FIELDS if name in owner}) for owner in owners
+        ]
+        found.append(causes.invalid("metadata.ownerReferences", references, text))
     return found
 
 
@@ -111,7 +144,8 @@ def validate_metadata_update(metadata: Obj, old: Mapping[str, Any], sent: Mappin
         if new:
             shown = ", ".join(json.dumps(name) for name in new)
             text = "no new finalizers can be added if the object is being deleted, found new finalizers"
-            found.append(causes.forbidden("metadata.finalizers", f"{text} []string{{{shown}}}"))
+            # The real server tells this one twice.
+            found += [causes.forbidden("metadata.finalizers", f"{text} []string{{{shown}}}")] * 2
     return found
 
 

@@ -13,7 +13,7 @@ from onenode.watch import Event, Record
 
 __all__ = ["INITIAL_NAMESPACES", "Namespaces"]
 
-INITIAL_NAMESPACES: Final = ("default", "kube-node-lease", "kube-public", "kube-system")
+INITIAL_NAMESPACES: Final = ("kube-system", "kube-public", "default", "kube-node-lease")
 
 Obj = dict[str, Any]
 

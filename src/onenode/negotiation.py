@@ -65,11 +65,11 @@ def negotiate(accept: str, *, stream: bool = False, discovery: bool = False) -> 
     raise not_acceptable(_STREAMS if stream else ACCEPTED)
 
 
-def encode(body: Any, form: Form) -> bytes:
-    """The bytes of an answer."""
+def encode(body: Any, form: Form, *, in_order: bool = False) -> bytes:
+    """The bytes of an answer; ``in_order`` sorts the keys at every level."""
     if form.media_type == YAML:
         return yaml.dump(body, Dumper=_Dumper, sort_keys=True, allow_unicode=True).encode()
-    return msgspec.json.encode(body) + b"\n"
+    return msgspec.json.encode(body, order="sorted" if in_order else None) + b"\n"
 
 
 class _Dumper(yaml.CSafeDumper):

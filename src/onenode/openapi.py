@@ -28,8 +28,8 @@ _TEXTS: Final = {
     "should convert recognized schemas to the latest internal value, and may reject unrecognized values. "
     "More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
     "kind": "Kind is a string value representing the REST resource this object represents. Servers may "
-    "infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: "
-    "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+    "infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. "
+    "More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
     "metadata": "Standard object's metadata. More info: "
     "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
 }
@@ -84,7 +84,10 @@ class OpenApi:
     def version_two(self, request: Request) -> Answer:
         """``/openapi/v2``: a document that defines nothing."""
         accept = request.headers.get("accept", "*/*")
-        headers = [("Vary", "Accept")]
+        tag = '"empty"'
+        headers = [("ETag", tag), ("Vary", "Accept-Encoding"), ("Vary", "Accept")]
+        if request.headers.get("if-none-match") == tag:
+            return Answer(304, b"", "", headers)
         if _V2_PROTOBUF in accept or PROTOBUF in accept:
             return Answer(200, _V2_BYTES, _V2_TYPE, headers)
         body = {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "1.36"}, "paths": {}}

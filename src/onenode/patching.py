@@ -10,9 +10,9 @@ import yaml
 
 from onenode import causes
 from onenode.apply import ApplyConflict, ApplyTypeError, server_side_apply
-from onenode.bodies import decode_patch_body
+from onenode.bodies import decode_patch_body, yaml_problem
 from onenode.clock import timestamp
-from onenode.metadata import own_metadata
+from onenode.metadata import in_go_order, own_metadata
 from onenode.patch import PatchError, json_patch, merge_patch
 from onenode.requests import Request
 from onenode.status import (
@@ -91,6 +91,8 @@ class _Patch:
         """Types and unknown fields of what the patch made."""
         write = self.write
         before = copy.deepcopy(patched)
+        if not write.resource.custom:
+            before = in_go_order(before)
         problem = write.type_problem(patched)
         if problem is not None:
             raise _patch_invalid(before, problem)
@@ -153,15 +155,15 @@ class _Apply:
         try:
             body = yaml.load(self.request.body, Loader=yaml.CSafeLoader)
         except yaml.YAMLError as error:
-            text = str(error).replace("\n", " ")
-            raise bad_request(f"error decoding YAML: error converting YAML to JSON: yaml: {text}") from error
+            text = yaml_problem(error)
+            raise bad_request(f"error decoding YAML: error converting YAML to JSON: {text}") from error
         if not isinstance(body, dict):
             raise bad_request("error decoding YAML: json: cannot unmarshal into map[string]interface {}")
         return body
 
     def _check(self, applied: Obj, old: Record | None) -> None:
         resource = self.write.resource
-        api_version, kind = applied.get("apiVersion", ""), applied.get("kind", "")
+        api_version, kind = str(applied.get("apiVersion") or ""), str(applied.get("kind") or "")
         if (api_version, kind) != (resource.group_version, resource.kind):
             shown = f"{api_version}, Kind={kind}" if "/" in api_version or api_version else f"/, Kind={kind}"
             raise bad_request(f"invalid object type: {shown}")
@@ -171,7 +173,8 @@ class _Apply:
         if metadata.get("managedFields") is not None:
             raise bad_request("metadata.managedFields must be nil")
         metadata.setdefault("name", self.write.name)
-        self.write.check_place(metadata)
+        # In a copy: what the client did not state must not become its own.
+        self.write.check_place(dict(metadata))
         if not resource.namespaced:
             metadata.pop("namespace", None)
         version = metadata.pop("resourceVersion", None)

@@ -31,8 +31,10 @@ def parse_quantity(text: str) -> Fraction | None:
     if suffix in _BINARY:
         return number * 1024 ** _BINARY[suffix]
     if suffix and suffix[0] in "eE" and len(suffix) > 1:
-        return number * Fraction(10) ** int(suffix[1:])
-    return number * Fraction(1000) ** _DECIMAL[suffix or ""]
+        power = int(suffix[1:])
+        return number * 10**power if power >= 0 else number / 10**-power
+    power = _DECIMAL[suffix or ""]
+    return number * 1000**power if power >= 0 else number / 1000**-power
 
 
 def canonical_quantity(text: str) -> str:

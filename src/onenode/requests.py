@@ -97,6 +97,8 @@ class ResourcePath:
     subresource: str = ""
     rest: str = ""
     """What follows the subresource."""
+    watch: bool = False
+    """The old form ``/apis/GROUP/VERSION/watch/...``."""
 
 
 def parse_resource_path(path: str) -> ResourcePath | None:
@@ -108,13 +110,15 @@ def parse_resource_path(path: str) -> ResourcePath | None:
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
         return None
+    watch = rest[0] == "watch" and len(rest) > 1
+    rest = rest[1:] if watch else rest
     namespace = None
     # /api/v1/namespaces/NAME/status is the Namespace, /api/v1/namespaces/NAME/pods are its pods.
     inside = rest[0] == "namespaces" and len(rest) >= 3 and not (not group and rest[2] in _OF_NAMESPACE)
     if inside:
         namespace, rest = rest[1], rest[2:]
     rest += [""] * (3 - len(rest))
-    return ResourcePath(group, version, namespace, rest[0], rest[1], rest[2], "/".join(rest[3:]))
+    return ResourcePath(group, version, namespace, rest[0], rest[1], rest[2], "/".join(rest[3:]), watch)
 
 
 _OF_NAMESPACE: Final = frozenset({"status", "finalize"})

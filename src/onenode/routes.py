@@ -9,7 +9,7 @@ from onenode.context import Context
 from onenode.deleting import delete_collection, delete_object
 from onenode.discovery import VERSION, Discovery
 from onenode.listing import get_object, list_objects
-from onenode.negotiation import DISCOVERY, Form, encode, negotiate
+from onenode.negotiation import ACCEPTED, DISCOVERY, JSON, Form, encode, negotiate
 from onenode.openapi import OpenApi
 from onenode.patching import APPLY, patch_object
 from onenode.registry import Resource
@@ -20,6 +20,7 @@ from onenode.status import (
     PageNotFoundError,
     bad_request,
     method_not_allowed,
+    no_representation,
     not_found,
     not_supported_on,
     resource_unknown,
@@ -133,7 +134,10 @@ class Routes:
         raise method_not_allowed() if lists_all else resource_unknown()
 
     def _renderer(self, request: Request, resource: Resource, *, stream: bool = False) -> Renderer:
-        form = negotiate(request.headers.get("accept", ""), stream=stream)
+        accept = request.headers.get("accept", "")
+        if not resource.custom and not any(known in accept for known in ("*", "json", "yaml")) and accept:
+            raise no_representation(ACCEPTED)
+        form = negotiate(accept, stream=stream)
         renderer = Renderer(resource, form, self._context.clock(), request.parameter("includeObject"))
         renderer.check()
         return renderer
@@ -141,8 +145,10 @@ class Routes:
     def _object(self, request: Request, path: ResourcePath, resource: Resource) -> Answer:
         method, name = request.method, path.name
         context = self._context
-        if method == "GET" and not name and request.flag("watch"):
-            selection = Selection.of(request, resource, path.namespace)
+        if resource.stored_as == "bindings":
+            return self._bind(request, path.namespace)
+        if method == "GET" and (path.watch or (not name and request.flag("watch"))):
+            selection = Selection.of(request, resource, path.namespace, name)
             return watch_objects(
                 request, context.store, selection, self._renderer(request, resource, stream=True)
             )
@@ -158,6 +164,12 @@ class Routes:
                 raise method_not_allowed()
             return delete_collection(context, request, selection, renderer)
         return self._write(request, path, resource, renderer)
+
+    def _bind(self, request: Request, namespace: str | None) -> Answer:
+        pods = self._context.registry.find("", "v1", "pods")
+        if request.method != "POST" or pods is None:
+            raise method_not_allowed()
+        return bind_pod(self._context, request, pods, namespace)
 
     def _write(self, request: Request, path: ResourcePath, resource: Resource, renderer: Renderer) -> Answer:
         method = request.method
@@ -233,8 +245,7 @@ def _json(document: object, request: Request) -> Answer:
     try:
         form = negotiate(request.headers.get("accept", ""))
     except ApiError as error:
-        text = "406: Not Acceptable\n\nAvailable representations: application/json"
-        raise ApiError(406, error.reason, text, {}) from error
+        raise no_representation([JSON]) from error
     return Answer(200, encode(document, Form(form.media_type)), form.media_type)
 
 

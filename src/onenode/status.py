@@ -20,6 +20,7 @@ __all__ = [
     "invalid",
     "invalid_options",
     "method_not_allowed",
+    "no_representation",
     "not_acceptable",
     "not_found",
     "not_supported_on",
@@ -195,6 +196,12 @@ def not_acceptable(accepted: Sequence[str]) -> ApiError:
     """None of the forms the client accepts can be made."""
     text = "only the following media types are accepted: " + ", ".join(accepted)
     return ApiError(406, "NotAcceptable", text)
+
+
+def no_representation(available: Sequence[str]) -> ApiError:
+    """The client accepts media types only that nothing is ever made in."""
+    text = f"406: Not Acceptable\n\nAvailable representations: {', '.join(available)}"
+    return ApiError(406, "NotAcceptable", text, {})
 
 
 def expired(message: str) -> ApiError:

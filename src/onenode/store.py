@@ -213,8 +213,8 @@ class Store:
         metadata.setdefault("creationTimestamp", timestamp(self.clock()))
         return self._write("ADDED", resource, obj, None)
 
-    def update(self, resource: str, obj: Obj) -> Obj:
-        """Replace an object. Removes it if it is being deleted and nothing holds it any more.
+    def update(self, resource: str, obj: Obj, *, keep: bool = False) -> Obj:
+        """Replace an object. Removes it if it is being deleted and nothing holds it, unless ``keep``.
 
         An object without ``metadata.resourceVersion`` is written whatever was there. Writing what is stored
         already changes nothing.
@@ -233,7 +233,7 @@ class Store:
         metadata["resourceVersion"] = str(old.revision)
         if obj == old.view:
             return obj
-        if is_released(obj):
+        if is_released(obj) and not keep:
             # Watchers see the last state that was stored, not the one that let it go.
             self.remove(resource, old.copy())
             return obj
@@ -269,7 +269,7 @@ class Store:
             raise NotStoredError(resource, namespace, name)
         revision = self._revision + 1
         metadata["resourceVersion"] = str(revision)
-        record = Record(resource, old.namespace, name, revision, msgspec.json.encode(obj))
+        record = Record(resource, old.namespace, name, revision, _encode(obj))
         with self._transaction(revision):
             self._db.execute(
                 "DELETE FROM objects WHERE resource=? AND namespace=? AND name=?", (resource, *old.key)
@@ -282,7 +282,7 @@ class Store:
         revision = self._revision + 1
         metadata = obj["metadata"]
         metadata["resourceVersion"] = str(revision)
-        raw = msgspec.json.encode(obj)
+        raw = _encode(obj)
         record = Record(resource, metadata.get("namespace") or None, metadata["name"], revision, raw)
         with self._transaction(revision):
             self._db.execute(
@@ -308,6 +308,11 @@ class Store:
 
     def _table(self, resource: str) -> _Table:
         return self._tables.setdefault(resource, _Table())
+
+
+def _encode(obj: Obj) -> bytes:
+    """Keys in order at every level, as custom resources are answered."""
+    return msgspec.json.encode(obj, order="sorted")
 
 
 def is_released(obj: Obj) -> bool:

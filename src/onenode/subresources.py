@@ -48,10 +48,12 @@ def _required(context: Context, resource: Resource, namespace: str | None, name:
 
 
 def bind_pod(
-    context: Context, request: Request, resource: Resource, namespace: str | None, name: str
+    context: Context, request: Request, resource: Resource, namespace: str | None, name: str = ""
 ) -> Answer:
-    """``pods/NAME/binding``: choose the node."""
-    target = _body(request).get("target") or {}
+    """``pods/NAME/binding``, or ``bindings`` with the name in the body: choose the node."""
+    body = _body(request)
+    name = name or str((body.get("metadata") or {}).get("name", ""))
+    target = body.get("target") or {}
     if not target.get("name"):
         raise internal_error("target.name: Required value")
     pod = _required(context, resource, namespace, name)
@@ -67,8 +69,8 @@ def bind_pod(
     status["conditions"] = [*kept, {**condition, "lastTransitionTime": timestamp(context.clock())}]
     if not request.query.get("dryRun"):
         context.store.update(resource.stored_as, pod)
-    body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-    return Answer(201, encode(body, Form()), Form().media_type)
+    answer = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+    return Answer(201, encode(answer, Form()), Form().media_type)
 
 
 def finalize_namespace(context: Context, request: Request, resource: Resource, name: str) -> Obj:

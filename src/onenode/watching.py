@@ -120,7 +120,7 @@ class _Stream:
             if self.marks_initial and self.bookmarks:
                 yield self._bookmark(self.since, tells_end=True)
                 self.first_mark_tells = False
-            marked = False
+            marked = self.timeout_s <= _LAST_BOOKMARK_S
             while (remaining := end - loop.time()) > 0:
                 last_mark = max(remaining - _LAST_BOOKMARK_S, 0.0) if not marked else remaining
                 event = await self._next(min(last_mark, _BOOKMARK_S) if self.bookmarks else remaining)

@@ -15,6 +15,7 @@ from onenode.bodies import Body, decode_object, duplicate_fields
 from onenode.causes import Cause
 from onenode.clock import timestamp
 from onenode.context import Context
+from onenode.go_nulls import read_nulls
 from onenode.go_types import decoding_problem
 from onenode.managed_fields import keep_times_if_unchanged, track_update
 from onenode.metadata import (
@@ -82,12 +83,7 @@ class Write:
     def update(self, request: Request) -> Written:
         """PUT of a name."""
         obj = self.decoded(request)
-        metadata = own_metadata(obj)
-        if not metadata.get("name"):
-            raise bad_request(
-                f"the name of the object ({self.name} based on URL) was undeterminable: name must be provided"
-            )
-        self.check_place(metadata)
+        self.check_place(own_metadata(obj))
         old = self.stored()
         if old is None:
             if not strategy_of(self.resource).create_on_update or self.subresource:
@@ -114,8 +110,10 @@ class Write:
         return obj
 
     def prune(self, obj: Obj) -> list[str]:
-        """Drop unknown fields; the paths of what was dropped."""
-        return prune(obj, self.resource.schema)
+        """Drop unknown fields and read the nulls of typed ones; the paths of what was dropped."""
+        unknown = prune(obj, self.resource.schema)
+        read_nulls(obj, self.resource.schema)
+        return unknown
 
     def type_problem(self, obj: Obj) -> str | None:
         """A type error of the typed part of an object: all of a built-in kind, the metadata of the others."""
@@ -133,6 +131,10 @@ class Write:
 
     def check_place(self, metadata: Obj) -> None:
         """Name and namespace of the body agree with the path."""
+        if not metadata.get("name"):
+            raise bad_request(
+                f"the name of the object ({self.name} based on URL) was undeterminable: name must be provided"
+            )
         if metadata.get("name") != self.name:
             raise bad_request(
                 f"the name of the object ({metadata.get('name', '')}) does not match the name on the URL "
@@ -166,12 +168,13 @@ class Write:
         if self.resource.has_status:
             obj.pop("status", None)
         self._default(obj)
+        if not applied:
+            # Before the server adds parts of its own: those have no manager.
+            self._track(None, obj)
         strategy.prepare_create(obj)
         if strategy.counts_generation:
             metadata["generation"] = 1
-        admit_create(self.context, self.resource, obj, dry_run=self.options.dry_run)
-        if not applied:
-            self._track(None, obj)
+        admit_create(self.context, self.resource, obj)
         self._raise_if_invalid(obj, validate_metadata(metadata, self.resource) + self._causes(obj, None))
         self.warnings += finalizer_warnings(metadata) + strategy.warn(obj)
         return Written(self._store_new(obj), 201, self.warnings)
@@ -230,7 +233,9 @@ class Write:
         keep_times_if_unchanged(old, obj)
         found = validate_metadata_update(metadata, old["metadata"], sent)
         if not self.subresource:
-            found += validate_metadata(metadata, self.resource)
+            # A real server looks three times at the metadata of a custom resource, and tells it each time.
+            times = 3 if self.resource.custom else 1
+            found += validate_metadata(metadata, self.resource) * times
         self._raise_if_invalid(obj, found + self._causes(obj, old))
         if (metadata.get("finalizers") or []) != (old["metadata"].get("finalizers") or []):
             self.warnings += finalizer_warnings(metadata)
@@ -309,6 +314,8 @@ class Write:
     def _default(self, obj: Obj) -> None:
         if self.resource.custom:
             apply_defaults(obj, self.resource.schema)
+        elif self.resource.to_stored is None:
+            read_nulls(obj, self.resource.schema)
         strategy_of(self.resource).default(obj)
 
     def _track(self, old: Obj | None, obj: Obj) -> None:

@@ -1,0 +1,228 @@
+"""What the recorded scenarios assume: requests that set their scenes were not recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import yaml
+
+from onenode.app import App
+
+Obj = dict[str, Any]
+
+GROUP = "security-profiles-operator.x-k8s.io"
+PROFILES = f"/apis/{GROUP}/v1beta1/namespaces/transcripts/seccompprofiles"
+CORE = "/api/v1/namespaces/transcripts"
+_CRDS = Path(__file__).parents[1] / "data/kube-api/crds"
+_CRD_FILES = ("seccompprofiles", "profilerecordings", "profilebindings", "securityprofilesoperatordaemons")
+
+RAW_BODIES: dict[tuple[str, int], str] = {
+    (
+        "08",
+        7,
+    ): '{"apiVersion": "security-profiles-operator.x-k8s.io/v1beta1", "kind": "SeccompProfile", "metadata": '
+    '{"name": "fv3"}, "spec": {"defaultAction": "SCMP_ACT_LOG", "defaultAction": "SCMP_ACT_ERRNO"}}',
+    (
+        "08",
+        8,
+    ): '{"apiVersion": "security-profiles-operator.x-k8s.io/v1beta1", "kind": "SeccompProfile", "metadata": '
+    '{"name": "fv3"}, "spec": {"defaultAction": "SCMP_ACT_LOG", "defaultAction": "SCMP_ACT_ERRNO"}}',
+    ("11", 9): '"str"',
+}
+"""Bodies that the files cannot show: duplicate keys, a JSON text."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Makes objects through the API."""
+
+    app: App
+    client: httpx2.AsyncClient
+    base: str
+    token: str
+
+    async def call(self, method: str, path: str, body: Obj | None = None, **headers: str) -> Obj:
+        """One request that must succeed."""
+        answer = await self.client.request(
+            method,
+            self.base + path,
+            json=body,
+            headers={"Authorization": f"Bearer {self.token}", "User-Agent": "conformance/1.0", **headers},
+        )
+        assert answer.status_code < 300, f"set-up {method} {path}: {answer.status_code} {answer.text[:300]}"
+        found: Obj = answer.json()
+        return found
+
+    async def profile(self, name: str, **metadata: Any) -> Obj:
+        """A SeccompProfile."""
+        return await self.call(
+            "POST",
+            PROFILES,
+            {
+                "apiVersion": f"{GROUP}/v1beta1",
+                "kind": "SeccompProfile",
+                "metadata": {"name": name, **metadata},
+                "spec": {"defaultAction": "SCMP_ACT_ERRNO"},
+            },
+        )
+
+    async def merge(self, path: str, body: Obj) -> Obj:
+        """A merge patch."""
+        return await self.call("PATCH", path, body, **{"Content-Type": "application/merge-patch+json"})
+
+    async def pod(self, name: str, **spec: Any) -> Obj:
+        """A pod."""
+        container = {"name": "c", "image": "busybox"}
+        body = {"metadata": {"name": name}, "spec": {"containers": [container], **spec}}
+        return await self.call("POST", f"{CORE}/pods", body)
+
+    async def config_map(self, name: str, **metadata: Any) -> Obj:
+        """A ConfigMap."""
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, **metadata},
+            "data": {"a": "1"},
+        }
+        return await self.call("POST", f"{CORE}/configmaps", body)
+
+
+Scene = Callable[[Setup], Awaitable[object]]
+
+
+async def set_up(number: str, setup: Setup) -> None:
+    """Make what a scenario assumes."""
+    if number != "04":
+        for name in _CRD_FILES:
+            definition = yaml.safe_load((_CRDS / f"{name}.yaml").read_text())
+            await setup.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+    await setup.call("POST", "/api/v1/namespaces", {"metadata": {"name": "transcripts"}})
+    await asyncio.sleep(0.01)
+
+
+async def _selectors(setup: Setup) -> None:
+    await setup.profile("s1", labels={"app": "a", "tier": "x"})
+    await setup.profile("s2", labels={"app": "b"})
+    await setup.profile("s3")
+
+
+async def _selected_pods(setup: Setup) -> None:
+    await setup.pod("f1", nodeName="node-x")
+    await setup.pod("f2")
+
+
+async def _pages(setup: Setup) -> None:
+    await setup.profile("p-c")
+    await setup.profile("p-a")
+    await setup.profile("p-e")
+    await setup.profile("p-b", labels={"even": "y"})
+    await setup.profile("p-d", labels={"even": "y"})
+
+
+async def _between_pages(setup: Setup) -> None:
+    await setup.profile("p-aa")
+    await setup.call("DELETE", f"{PROFILES}/p-e")
+
+
+async def _collections(setup: Setup) -> None:
+    for name, group in (("dc-a", "1"), ("dc-b", "1"), ("dc-c", "2")):
+        await setup.profile(name, labels={"g": group})
+        await setup.config_map(name, labels={"g": group})
+
+
+async def _status_of_t1(setup: Setup) -> None:
+    status = {"status": "Installed", "localhostProfile": "operator/transcripts/t1.json"}
+    await setup.merge(f"{PROFILES}/t1/status", {"status": status})
+
+
+async def _deletions(setup: Setup) -> None:
+    for name in ("x1", "x2"):
+        await setup.profile(name)
+
+
+def _profiles(*names: str) -> Scene:
+    async def scene(setup: Setup) -> None:
+        for name in names:
+            await setup.profile(name)
+
+    return scene
+
+
+def _pods(*names: str) -> Scene:
+    async def scene(setup: Setup) -> None:
+        for name in names:
+            await setup.pod(name)
+
+    return scene
+
+
+async def _end_of_fin(setup: Setup) -> None:
+    await setup.merge(f"{PROFILES}/fin", {"metadata": {"finalizers": None}})
+    await setup.call("DELETE", f"{PROFILES}/fin")
+
+
+async def _bound_pod(setup: Setup) -> dict[str, str]:
+    return {"<uid-2>": (await setup.pod("tok"))["metadata"]["uid"]}
+
+
+async def _restricted(setup: Setup) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    await setup.call("POST", "/api/v1/namespaces", {"metadata": {"name": "restricted", "labels": labels}})
+
+
+SCENES: dict[tuple[str, int], Scene] = {
+    ("21", 0): _selectors,
+    ("21", 26): _selected_pods,
+    ("22", 0): _pages,
+    ("22", 1): _between_pages,
+    ("24", 0): _profiles("w0"),
+    ("26", 0): _profiles("b1", "b2"),
+    ("26", 3): lambda setup: setup.config_map("unrelated"),
+    ("26", 6): lambda setup: setup.config_map("unrelated-too"),
+    ("11", 24): lambda setup: setup.call("DELETE", f"{PROFILES}/x"),
+    ("11", 21): _end_of_fin,
+    ("28", 13): _profiles("later"),
+    ("29", 3): _status_of_t1,
+    ("34", 7): lambda setup: setup.merge(
+        f"{CORE}/configmaps/dep2", {"metadata": {"finalizers": ["x.com/y"]}}
+    ),
+    ("36", 0): _collections,
+    ("36", 8): lambda setup: setup.profile("dc-f", finalizers=["example.com/x"]),
+    ("41", 3): _bound_pod,
+    ("42", 0): _restricted,
+    ("50", 0): _profiles("k0"),
+    ("54", 0): _profiles("d1"),
+    ("56", 0): _profiles("l1"),
+    ("57", 0): lambda setup: setup.profile("w1", labels={"a": "b"}),
+}
+"""What was done before a step of a scenario; may tell values of placeholders."""
+
+UNMARKED: dict[str, tuple[str, str]] = {
+    "52": ('"1815"', '"<rv-6>"'),
+    "20": ("xxxbz2cm", "xxx<suffix-20>"),
+    "29": ("- 0s\\n", "- <age>\\n"),
+}
+"""Values that were not replaced by a placeholder: text in the file -> what stands for it."""
+
+RACES: frozenset[tuple[str, int]] = frozenset(
+    {
+        ("34", 3),
+        ("34", 8),
+        ("34", 9),
+        ("34", 16),
+        ("04", 20),
+        ("33", 9),
+        ("35", 7),
+        ("35", 11),
+        ("35", 12),
+        ("35", 13),
+        ("35", 14),
+        ("35", 15),
+    }
+)
+"""Steps whose recorded answer shows a controller at work; onenode's has finished by then. Not compared."""
