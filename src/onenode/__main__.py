@@ -48,9 +48,9 @@ _port = click.option(
 )
 
 
-@click.group(help=__doc__.partition("\n")[0])
+@click.group()
 def main() -> None:
-    """Entry point."""
+    """A small Kubernetes-compatible API with Podman pods, for one machine."""
 
 
 @main.command()
