@@ -145,12 +145,7 @@ def match_body(wanted: Any, actual: Any, bindings: Bindings, where: str = "body"
     Raises:
         MismatchError: they differ.
     """
-    if (
-        isinstance(wanted, dict)
-        and wanted.get("kind") == "Status"
-        and _causes(wanted)
-        and isinstance(actual, dict)
-    ):
+    if isinstance(wanted, dict) and isinstance(actual, dict) and _has_causes(wanted):
         _match_status(wanted, actual, bindings, where)
     elif isinstance(wanted, str) and isinstance(actual, str):
         bindings.match_text(wanted, actual, where)
@@ -160,7 +155,11 @@ def match_body(wanted: Any, actual: Any, bindings: Bindings, where: str = "body"
             raise MismatchError(f"{where}: missing {missing}, not recorded {extra}")
         # resourceVersions last: equal names and uids explain a difference better.
         for key in sorted(wanted, key=lambda one: (one == "resourceVersion", one)):
-            match_body(wanted[key], actual[key], bindings, f"{where}.{key}")
+            one, other = wanted[key], actual[key]
+            if key == "managedFields":
+                # In order of time, which is not the recorded one.
+                one, other = sorted(one, key=_manager), sorted(other, key=_manager)
+            match_body(one, other, bindings, f"{where}.{key}")
     elif isinstance(wanted, list) and isinstance(actual, list):
         if len(wanted) != len(actual):
             raise MismatchError(f"{where}: {len(wanted)} items were recorded, got {len(actual)}")
@@ -168,6 +167,10 @@ def match_body(wanted: Any, actual: Any, bindings: Bindings, where: str = "body"
             match_body(one, other, bindings, f"{where}[{index}]")
     elif type(wanted) is not type(actual) or wanted != actual:
         raise MismatchError(f"{where}: {wanted!r} was recorded, got {actual!r}")
+
+
+def _manager(entry: dict[str, Any]) -> tuple[str, str, str]:
+    return (entry["manager"], entry["operation"], entry.get("subresource", ""))
 
 
 def _has_causes(status: dict[str, Any]) -> bool:
