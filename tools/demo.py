@@ -233,6 +233,8 @@ class Demo:
 def main() -> None:
     """Start, show, stop."""
     cluster = DevCluster(state=ROOT / ".run/onenode")
+    if cluster.is_running():
+        sys.exit("the cluster of `make up` is running, and the demo would end it: `make down` first")
     failure = ""
     try:
         print("# Start onenode (the one-machine API) and the operator", flush=True)
@@ -244,7 +246,10 @@ def main() -> None:
         failure = str(error)
     finally:
         print("\n# Stop everything", flush=True)
-        cluster.down()
+        try:
+            cluster.down()
+        except ClusterError as error:
+            failure = f"{failure}\n{error}".strip()
     if failure:
         sys.exit(f"demo failed: {failure}")
     print(

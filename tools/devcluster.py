@@ -22,11 +22,16 @@ OPERATOR_MANIFEST = ROOT / "deploy/onenode/operator.yaml"
 OPERATOR_NAMESPACE = "security-profiles-operator"
 SECCOMP_ROOT = "var/lib/kubelet/seccomp"
 OPERATOR_ROOT = "var/lib/security-profiles-operator"
+ROOTLESS_UID = 65535
 DEFAULT_PORT = 16443
 
 
 class ClusterError(Exception):
     """The cluster did not come up or did not do what was asked; the message says what happened."""
+
+
+class ForcedDownError(ClusterError):
+    """Everything is gone, but the operator did not clean up after itself as it should have."""
 
 
 def rooted(path: str, node_root: Path) -> str:
@@ -120,14 +125,17 @@ class DevCluster:
         wait = ("wait", "--for=condition=ready", "--timeout=60s", f"--namespace={OPERATOR_NAMESPACE}")
         self.kubectl(*wait, "pod", "--selector=app=security-profiles-operator")
 
+    def is_running(self) -> bool:
+        """Whether the API server of this state folder runs."""
+        return self.onenode("status", f"--state={self.state}", check=False).returncode == 0
+
     def stop_operator(self) -> None:
-        """Delete pods, profiles and the operator in this order, then its empty folders on the node."""
+        """Delete pods, profiles and the operator in this order."""
         selector = f"--field-selector=metadata.namespace!={OPERATOR_NAMESPACE}"
-        gone = ("--ignore-not-found", "--timeout=60s")
+        gone = ("--ignore-not-found", "--timeout=30s")
         self.kubectl("delete", "pods", "--all-namespaces", selector, "--grace-period=1", *gone)
         self.kubectl("delete", "seccompprofiles", "--all", "--all-namespaces", *gone)
         self.kubectl("delete", "namespace", OPERATOR_NAMESPACE, *gone)
-        remove_operator_folders(self.node_root)
 
     def up(self) -> None:
         """API server and operator."""
@@ -135,16 +143,23 @@ class DevCluster:
         self.start_operator()
 
     def down(self) -> None:
-        """Leave nothing running and nothing on the node, whatever state things are in."""
-        failure: ClusterError | None = None
+        """Leave nothing running and nothing on the node, whatever state things are in.
+
+        Raises:
+            ForcedDownError: all is gone, but the operator, or the API server, did not do its part.
+        """
+        failure = ""
+        was_up = self.state.exists()
         if self.kubeconfig.exists():
             try:
                 self.stop_operator()
             except ClusterError as error:
-                failure = error
+                failure = str(error)
         self.onenode("down", f"--state={self.state}", "--purge")
-        if failure:
-            raise failure
+        # Without a state folder this cluster was not up: what is there belongs to another operator.
+        left = remove_operator_files(self.node_root) if was_up else 0
+        if failure or left:
+            raise ForcedDownError(f"{failure}\nprofile files removed without the operator: {left}".strip())
 
     def _run(
         self, command: Sequence[str], *, stdin: str | None = None, check: bool = True
@@ -162,11 +177,19 @@ class DevCluster:
         return done
 
 
-def remove_operator_folders(node_root: Path) -> None:
-    """Remove what the non-root-enabler made, as long as nobody keeps a file in it."""
+def remove_operator_files(node_root: Path) -> int:
+    """Remove what the non-root-enabler and the daemon made; files of others stay, with their folders.
+
+    Returns how many files the daemon has left behind.
+    """
     target = node_root / OPERATOR_ROOT
     link = node_root / SECCOMP_ROOT / "operator"
+    left = 0
     if target.is_dir():
+        for file in target.glob("*/*"):
+            if file.is_file() and file.lstat().st_uid == ROOTLESS_UID:
+                file.unlink()
+                left += 1
         for folder in sorted((path for path in target.rglob("*") if path.is_dir()), reverse=True):
             remove_if_empty(folder)
         remove_if_empty(target)
@@ -174,6 +197,7 @@ def remove_operator_folders(node_root: Path) -> None:
         link.unlink()
     for folder in (node_root / SECCOMP_ROOT, node_root / "var/lib/kubelet"):
         remove_if_empty(folder)
+    return left
 
 
 def remove_if_empty(folder: Path) -> None:
@@ -195,6 +219,8 @@ def main() -> None:
         else:
             cluster.down()
             print("stopped: no pod, no server, no profile left on this node")
+    except ForcedDownError as error:
+        print(f"{error}\nstopped by force: no pod, no server, no profile left on this node")
     except ClusterError as error:
         sys.exit(str(error))
 
