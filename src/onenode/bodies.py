@@ -43,6 +43,8 @@ def json_problem(text: bytes) -> str | None:
     """What Go's decoder says about a text that is not JSON; ``None`` if it is."""
     try:
         msgspec.json.decode(text)
+    except RecursionError:
+        return "exceeded max depth"
     except msgspec.DecodeError as error:
         if "truncated" in str(error) or not text.strip():
             return "unexpected end of JSON input"

@@ -29,12 +29,15 @@ def parse_quantity(text: str) -> Fraction | None:
     if sign == "-":
         number = -number
     if suffix in _BINARY:
-        return number * 1024 ** _BINARY[suffix]
+        return _shifted(number, 1024, _BINARY[suffix])
     if suffix and suffix[0] in "eE" and len(suffix) > 1:
-        power = int(suffix[1:])
-        return number * 10**power if power >= 0 else number / 10**-power
-    power = _DECIMAL[suffix or ""]
-    return number * 1000**power if power >= 0 else number / 1000**-power
+        return _shifted(number, 10, int(suffix[1:]))
+    return _shifted(number, 1000, _DECIMAL[suffix or ""])
+
+
+def _shifted(number: Fraction, base: int, power: int) -> Fraction:
+    factor: int = base ** abs(power)
+    return number * factor if power >= 0 else number / factor
 
 
 def canonical_quantity(text: str) -> str:

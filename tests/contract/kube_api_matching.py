@@ -150,16 +150,7 @@ def match_body(wanted: Any, actual: Any, bindings: Bindings, where: str = "body"
     elif isinstance(wanted, str) and isinstance(actual, str):
         bindings.match_text(wanted, actual, where)
     elif isinstance(wanted, dict) and isinstance(actual, dict):
-        if set(wanted) != set(actual):
-            missing, extra = sorted(set(wanted) - set(actual)), sorted(set(actual) - set(wanted))
-            raise MismatchError(f"{where}: missing {missing}, not recorded {extra}")
-        # resourceVersions last: equal names and uids explain a difference better.
-        for key in sorted(wanted, key=lambda one: (one == "resourceVersion", one)):
-            one, other = wanted[key], actual[key]
-            if key == "managedFields":
-                # In order of time, which is not the recorded one.
-                one, other = sorted(one, key=_manager), sorted(other, key=_manager)
-            match_body(one, other, bindings, f"{where}.{key}")
+        _match_object(wanted, actual, bindings, where)
     elif isinstance(wanted, list) and isinstance(actual, list):
         if len(wanted) != len(actual):
             raise MismatchError(f"{where}: {len(wanted)} items were recorded, got {len(actual)}")
@@ -167,6 +158,19 @@ def match_body(wanted: Any, actual: Any, bindings: Bindings, where: str = "body"
             match_body(one, other, bindings, f"{where}[{index}]")
     elif type(wanted) is not type(actual) or wanted != actual:
         raise MismatchError(f"{where}: {wanted!r} was recorded, got {actual!r}")
+
+
+def _match_object(wanted: dict[str, Any], actual: dict[str, Any], bindings: Bindings, where: str) -> None:
+    if set(wanted) != set(actual):
+        missing, extra = sorted(set(wanted) - set(actual)), sorted(set(actual) - set(wanted))
+        raise MismatchError(f"{where}: missing {missing}, not recorded {extra}")
+    # resourceVersions last: equal names and uids explain a difference better.
+    for key in sorted(wanted, key=lambda one: (one == "resourceVersion", one)):
+        one, other = wanted[key], actual[key]
+        if key == "managedFields":
+            # In order of time, which is not the recorded one.
+            one, other = sorted(one, key=_manager), sorted(other, key=_manager)
+        match_body(one, other, bindings, f"{where}.{key}")
 
 
 def _manager(entry: dict[str, Any]) -> tuple[str, str, str]:
