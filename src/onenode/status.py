@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from onenode.causes import Cause, describe_causes
@@ -28,6 +28,7 @@ __all__ = [
     "too_large_version",
     "unauthorized",
     "unsupported_media_type",
+    "warning_headers",
 ]
 
 _MODIFIED: Final = (
@@ -57,6 +58,16 @@ class Named(Protocol):
     def full_name(self) -> str:
         """``plural`` or ``plural.group``."""
         ...
+
+
+def warning_headers(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Warning headers of an answer; nothing in a text can end its header."""
+    return tuple(("Warning", f'299 - "{_header_text(text)}"') for text in texts)
+
+
+def _header_text(text: str) -> str:
+    clean = "".join(char if char.isprintable() and ord(char) < 128 else "?" for char in text)
+    return clean.replace("\\", "\\\\").replace('"', '\\"')
 
 
 class PageNotFoundError(Exception):

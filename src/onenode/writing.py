@@ -15,6 +15,7 @@ from onenode.bodies import Body, decode_object, duplicate_fields
 from onenode.causes import Cause
 from onenode.clock import timestamp
 from onenode.context import Context
+from onenode.event_rules import validate_event
 from onenode.go_nulls import read_nulls
 from onenode.go_types import decoding_problem
 from onenode.managed_fields import keep_times_if_unchanged, track_update
@@ -39,6 +40,7 @@ from onenode.status import (
     internal_error,
     invalid,
     not_found,
+    warning_headers,
 )
 from onenode.store import ConflictError
 from onenode.strategies import strategy_of
@@ -342,6 +344,8 @@ class Write:
             return validate_custom_resource(obj, self.resource.schema, old, subresource=subresource)
         if self.subresource:
             return []
+        if self.resource.stored_as == "events":  # the rules differ between its two groups
+            return validate_event(obj, old, self.resource.group)
         return strategy_of(self.resource).validate(obj, old)
 
     def _raise_if_invalid(self, obj: Obj, found: list[Cause]) -> None:
@@ -349,7 +353,9 @@ class Write:
             name = obj["metadata"].get("name", "")
             # Events keep the group of their stored form in error texts.
             group = "" if self.resource.to_stored is not None else self.resource.group
-            raise invalid(self.resource.kind, group, name, found)
+            error = invalid(self.resource.kind, group, name, found)
+            error.headers = warning_headers(self.warnings)
+            raise error
 
 
 def _content(obj: Obj) -> Obj:

@@ -13,7 +13,8 @@ _PLACEHOLDER = re.compile(
 _LOOSE = {
     "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
     "microtime": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
-    "age": r"(?:\d+[smhdy])+|<unknown>|<invalid>",
+    # The recorder also cut the repetitions of an event: "5s (x2 over 9s)".
+    "age": r"(?:\d+[smhdy])+(?: \(x\d+ over (?:\d+[smhdy])+\))?|<unknown>|<invalid>",
     "suffix": r"[a-z0-9]{5}",
 }
 _BOUND = {
