@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from onenode.answers import Answer, error_answer, text_answer
 from onenode.auth import Authenticator
+from onenode.authorization.impersonation import impersonated
 from onenode.bodies import LARGEST_BODY_BYTES
 from onenode.builtin_resources import builtin_resources
 from onenode.context import Context
@@ -19,7 +21,7 @@ from onenode.definitions import load_definitions
 from onenode.negotiation import YAML, Form
 from onenode.pod_access import PodAccess
 from onenode.registry import Registry
-from onenode.requests import ANONYMOUS, Request
+from onenode.requests import ANONYMOUS, Request, User
 from onenode.routes import Routes
 from onenode.status import ApiError, PageNotFoundError, unauthorized
 from onenode.store import Store
@@ -115,11 +117,7 @@ class App:
 
     async def _answer(self, scope: Message, headers: dict[str, str], receive: Receive) -> Answer:
         path: str = scope["path"]
-        if path in _HEALTH:
-            return text_answer(200, "ok")
-        user = self.context.auth.authenticate(headers.get("authorization", ""))
-        if user is None or user == ANONYMOUS:
-            raise unauthorized()
+        user = self._user(scope, headers)
         # Percent-encoded slashes belong to names: the raw path is taken apart.
         raw_path = scope.get("raw_path") or path.encode()
         request = Request(
@@ -127,10 +125,28 @@ class App:
             path=raw_path.decode("latin-1").partition("?")[0],
             query_text=scope["query_string"].decode("latin-1"),
             headers=headers,
-            body=await _read(receive),
+            body=b"",
             user=user,
         )
-        return await self._routes.answer(request)
+        # Nobody sends us a body for a request that they may not make.
+        self.context.authorizer.check_request(request)
+        if path in _HEALTH:
+            return text_answer(200, "ok")
+        return await self._routes.answer(replace(request, body=await _read(receive)))
+
+    def _user(self, scope: Message, headers: dict[str, str]) -> User:
+        """Who asks, or as whom they act; somebody without a token is anonymous, one with a bad token nobody.
+
+        Raises:
+            ApiError: the token is bad, or the user may not act as another.
+        """
+        proof = headers.get("authorization", "")
+        user = self.context.auth.authenticate(proof) if proof else ANONYMOUS
+        if user is None:
+            raise unauthorized()
+        # Repeated headers count here.
+        pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+        return impersonated(user, pairs, self.context.authorizer)
 
 
 async def _read(receive: Receive) -> bytes:

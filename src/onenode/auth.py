@@ -1,7 +1,4 @@
-"""Who asks: the administrator by a random token, service accounts by signed ones.
-
-Everybody who is known may do everything; rules (RBAC) are not evaluated.
-"""
+"""Who asks: the administrator by a random token, service accounts by signed ones."""
 
 from __future__ import annotations
 
@@ -121,10 +118,17 @@ class Authenticator:
         raw = b"".join(n.to_bytes(_COORDINATE_BYTES, "big") for n in utils.decode_dss_signature(der))
         return f"{text}.{_encode(raw)}"
 
-    def service_account(self, token: str) -> User | None:
-        """The service account that a valid token for this server names."""
+    def review(self, token: str, audiences: Sequence[str]) -> tuple[User | None, list[str]]:
+        """The user of a token that is meant for one of ``audiences``, and the token's own audiences."""
+        if hmac.compare_digest(token.encode(), self.admin_token.encode()):
+            return (_ADMIN if ISSUER in audiences else None), [ISSUER]
         claims = self._verified(token)
-        if claims is None or ISSUER not in claims["aud"]:
+        return self.service_account(token, audiences), [] if claims is None else list(claims["aud"])
+
+    def service_account(self, token: str, audiences: Sequence[str] = (ISSUER,)) -> User | None:
+        """The service account that a valid token for one of ``audiences`` (this server) names."""
+        claims = self._verified(token)
+        if claims is None or not set(audiences) & set(claims["aud"]):
             return None
         bound = claims["kubernetes.io"]
         namespace, account, pod = bound["namespace"], bound["serviceaccount"], bound.get("pod")

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from onenode import event_versions
+from onenode.authorization.kinds import authorization_resources
 from onenode.builtin_schema import schema_of
 from onenode.cells import COLUMNS
 from onenode.object_names import label_problems
@@ -108,5 +109,6 @@ def builtin_resources() -> list[Resource]:
             namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
             subresources=_STATUS, plain_selectors=True,
         ),
+        *authorization_resources(),
         _resource("coordination.k8s.io", "v1", "Lease", "leases", plain_selectors=True),
     ]  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from onenode.auth import Authenticator
+from onenode.authorization.authorizer import Authorizer
 from onenode.clock import Clock
 from onenode.pod_access import PodAccess
 from onenode.registry import Registry
@@ -25,6 +27,11 @@ class Context:
     pods: PodAccess | None = None
     """Reaches into running pods; ``None`` if there is no kubelet."""
     random: random.Random = field(default_factory=random.SystemRandom)
+
+    @cached_property
+    def authorizer(self) -> Authorizer:
+        """Decides who may do what."""
+        return Authorizer(self.store)
 
     @property
     def clock(self) -> Clock:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from onenode.authorization.aggregation import ClusterRoles
 from onenode.context import Context
 from onenode.definitions import Definitions
 from onenode.garbage import GarbageCollector
@@ -41,6 +42,7 @@ class Controllers:
         self._store = context.store
         self._controllers: Sequence[Controller] = (
             Definitions(context.store, context.registry),
+            ClusterRoles(context.store),
             ServiceAccounts(context.store, ca_text),
             Scheduler(context.store),
             GarbageCollector(context.store, context.registry),

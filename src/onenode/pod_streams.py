@@ -16,8 +16,12 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from onenode.auth import Authenticator
+from onenode.authorization.authorizer import Authorizer
+from onenode.authorization.impersonation import impersonated
+from onenode.authorization.rules import Attributes
 from onenode.kubelet.streams import StreamProcess
 from onenode.pod_access import LogError, PodAccess, StreamError, chosen_container, stream_request
+from onenode.requests import ANONYMOUS, User
 from onenode.status import ApiError, bad_request, internal_error, resource_unknown, unauthorized
 from onenode.store import Store
 
@@ -40,10 +44,13 @@ _STDIN, _ERROR, _RESIZE, _CLOSE = 0, 3, 4, 255
 class PodStreams:
     """ASGI application that answers WebSockets and hands everything else to the API server."""
 
-    def __init__(self, app: Asgi, *, store: Store, auth: Authenticator, pods: PodAccess) -> None:
+    def __init__(
+        self, app: Asgi, *, store: Store, auth: Authenticator, authorizer: Authorizer, pods: PodAccess
+    ) -> None:
         self._app = app
         self._store = store
         self._auth = auth
+        self._authorizer = authorizer
         self._pods = pods
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -61,12 +68,15 @@ class PodStreams:
         await serve_streams(websocket, process)
 
     async def _open(self, websocket: WebSocket) -> tuple[str, StreamProcess]:
-        if self._auth.authenticate(websocket.headers.get("authorization", "")) is None:
-            raise unauthorized()
+        user = self._user(websocket)
         match = _PATH.fullmatch(websocket.scope["path"])
         if match is None:
             raise resource_unknown()
         name = match["name"]
+        # A WebSocket begins with a GET, but a right to read is no right to run commands.
+        for verb in ("get", "create"):
+            place = {"namespace": match["namespace"], "name": name, "subresource": match["verb"]}
+            self._authorizer.check(user, Attributes(verb=verb, version="v1", resource="pods", **place))
         pod = self._store.get("pods", match["namespace"], name)
         if pod is None:
             raise ApiError(404, "NotFound", f'pods "{name}" not found', {"name": name, "kind": "pods"})
@@ -84,6 +94,13 @@ class PodStreams:
             raise bad_request(str(error)) from error
         except StreamError as error:
             raise internal_error(f"unable to upgrade connection: {error}") from error
+
+    def _user(self, websocket: WebSocket) -> User:
+        proof = websocket.headers.get("authorization", "")
+        user = self._auth.authenticate(proof) if proof else ANONYMOUS
+        if user is None:
+            raise unauthorized()
+        return impersonated(user, websocket.headers.items(), self._authorizer)
 
 
 def chosen_protocol(offered: list[str]) -> str | None:

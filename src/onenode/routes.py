@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from onenode.answers import Answer, Renderer
+from onenode.authorization.kinds import is_review
+from onenode.authorization.reviews import review
 from onenode.context import Context
 from onenode.deleting import delete_collection, delete_object
 from onenode.discovery import VERSION, Discovery
@@ -118,6 +120,8 @@ class Routes:
         if resource is None:
             raise self._unknown(path.group)
         self._check_place(request, path, resource)
+        if is_review(resource) and not path.name:
+            return review(self._context, request, resource, path.namespace)
         if path.subresource:
             return await self._subresource(request, path, resource)
         return self._object(request, path, resource)

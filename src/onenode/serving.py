@@ -111,7 +111,9 @@ async def _serve(instance: Instance, options: ServeOptions, environment: Mapping
     )
     kubelet = Kubelet(store, podman, settings, PodTokens(authenticator), runtime_version=version)
     app = create_app(store, options.crds, authenticator, pods=kubelet, ca_text=certificates.ca_text())
-    streams = PodStreams(app, store=store, auth=authenticator, pods=kubelet)
+    streams = PodStreams(
+        app, store=store, auth=authenticator, authorizer=app.context.authorizer, pods=kubelet
+    )
     server = _Server(_http_settings(streams, certificates))
     try:
         await _run(server, sockets, kubelet, options)

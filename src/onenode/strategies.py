@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from onenode import causes, crds, event_versions, pods
+from onenode.authorization.validation import default_binding, validate_binding, validate_role
 from onenode.causes import Cause
 from onenode.object_names import config_key_problems
 from onenode.registry import Resource
@@ -154,7 +155,11 @@ def _validate_lease(obj: Obj, _old: Obj | None) -> list[Cause]:
 CUSTOM: Final = Strategy(unconditional_update=False, counts_generation=True)
 """Custom resources."""
 
+_ROLE: Final = Strategy(validate=validate_role, create_on_update=True)
+_BINDING: Final = Strategy(default=default_binding, validate=validate_binding, create_on_update=True)
 _STRATEGIES: Final[dict[str, Strategy]] = {
+    "clusterrolebindings.rbac.authorization.k8s.io": _BINDING,
+    "clusterroles.rbac.authorization.k8s.io": _ROLE,
     "configmaps": Strategy(validate=_immutable_data),
     "customresourcedefinitions.apiextensions.k8s.io": Strategy(
         default=crds.default_definition,
@@ -184,6 +189,8 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
         status_takes_metadata=True,
     ),
     "podtemplates": Strategy(answers_object_on_delete=True),
+    "rolebindings.rbac.authorization.k8s.io": _BINDING,
+    "roles.rbac.authorization.k8s.io": _ROLE,
     "secrets": Strategy(default=_default_secret, validate=_validate_secret),
     "serviceaccounts": Strategy(answers_object_on_delete=True),
 }
