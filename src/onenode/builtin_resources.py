@@ -11,6 +11,7 @@ from onenode.builtin_schema import schema_of
 from onenode.cells import COLUMNS
 from onenode.object_names import label_problems
 from onenode.registry import ALL_VERBS, METADATA_FIELDS, Resource, Subresource
+from onenode.workloads.columns import DEPLOYMENT_COLUMNS, REPLICA_SET_COLUMNS
 
 __all__ = ["CRDS", "GROUP_ORDER", "NAMESPACES", "builtin_resources"]
 
@@ -19,6 +20,7 @@ NAMESPACES: Final = "namespaces"
 GROUP_ORDER: Final = ("", "events.k8s.io", "apiextensions.k8s.io", "coordination.k8s.io")
 
 _STATUS: Final = {"status": Subresource("status")}
+_SCALE: Final = {"scale": Subresource("scale", kind="Scale", group="autoscaling", version="v1")}
 _POD_FIELDS: Final = METADATA_FIELDS | {
     "spec.nodeName",
     "spec.restartPolicy",
@@ -95,10 +97,26 @@ def _core() -> list[Resource]:
     ]  # fmt: skip
 
 
+def _workloads() -> list[Resource]:
+    return [
+        _resource(
+            "apps", "v1", "Deployment", "deployments",
+            short_names=("deploy",), categories=("all",), subresources={**_SCALE, **_STATUS},
+            columns=DEPLOYMENT_COLUMNS, plain_selectors=True,
+        ),
+        _resource(
+            "apps", "v1", "ReplicaSet", "replicasets",
+            short_names=("rs",), categories=("all",), subresources={**_SCALE, **_STATUS},
+            columns=REPLICA_SET_COLUMNS, selectable=METADATA_FIELDS | {"status.replicas"},
+        ),
+    ]  # fmt: skip
+
+
 def builtin_resources() -> list[Resource]:
     """Everything that is served without a CustomResourceDefinition."""
     return [
         *_core(),
+        *_workloads(),
         _resource(
             "events.k8s.io", "v1", "Event", "events",
             short_names=("ev",), storage="events", selectable=_NEW_EVENT_FIELDS,

@@ -19,6 +19,7 @@ from onenode.scheduler import Scheduler
 from onenode.service_accounts import ServiceAccounts
 from onenode.store import StoreError, Watch
 from onenode.watch import Event, SlowWatcherError
+from onenode.workloads.controller import Workloads
 
 __all__ = ["Controller", "Controllers"]
 
@@ -44,6 +45,7 @@ class Controllers:
             Definitions(context.store, context.registry),
             ClusterRoles(context.store),
             ServiceAccounts(context.store, ca_text),
+            Workloads(context),
             Scheduler(context.store),
             GarbageCollector(context.store, context.registry),
             Namespaces(context.store, context.registry),

@@ -29,6 +29,7 @@ from onenode.status import (
 )
 from onenode.subresources import bind_pod, finalize_namespace, make_token, read_log
 from onenode.watching import watch_objects
+from onenode.workloads.scale import answer_scale
 from onenode.writing import Write, Written
 
 __all__ = ["Routes"]
@@ -122,6 +123,8 @@ class Routes:
         self._check_place(request, path, resource)
         if is_review(resource) and not path.name:
             return review(self._context, request, resource, path.namespace)
+        if path.subresource == "scale" and "scale" in resource.subresources and not path.rest:
+            return answer_scale(self._context, request, resource, path.namespace, path.name)
         if path.subresource:
             return await self._subresource(request, path, resource)
         return self._object(request, path, resource)

@@ -15,6 +15,7 @@ from onenode.authorization.validation import default_binding, validate_binding, 
 from onenode.causes import Cause
 from onenode.object_names import config_key_problems
 from onenode.registry import Resource
+from onenode.workloads import kinds
 
 __all__ = ["CUSTOM", "Strategy", "strategy_of"]
 
@@ -168,6 +169,12 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
         unconditional_update=False,
         counts_generation=True,
     ),
+    "deployments.apps": Strategy(
+        default=kinds.default_deployment,
+        prepare_create=kinds.prepare_deployment,
+        validate=kinds.validate_deployment,
+        counts_generation=True,
+    ),
     "events": Strategy(default=_default_event, validate=_validate_event, create_on_update=True),
     "leases.coordination.k8s.io": Strategy(
         default=_default_lease, validate=_validate_lease, unconditional_update=False, create_on_update=True
@@ -191,6 +198,12 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
     "podtemplates": Strategy(answers_object_on_delete=True),
     "rolebindings.rbac.authorization.k8s.io": _BINDING,
     "roles.rbac.authorization.k8s.io": _ROLE,
+    "replicasets.apps": Strategy(
+        default=kinds.default_replica_set,
+        prepare_create=kinds.prepare_replica_set,
+        validate=kinds.validate_replica_set,
+        counts_generation=True,
+    ),
     "secrets": Strategy(default=_default_secret, validate=_validate_secret),
     "serviceaccounts": Strategy(answers_object_on_delete=True),
 }

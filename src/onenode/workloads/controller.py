@@ -1,0 +1,131 @@
+"""Finds out which workload a change is about, and looks at it again.
+
+Nothing is polled: what needs another look at a known moment gets one timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
+
+from onenode.context import Context
+from onenode.selectors import SelectorError, match_label_selector
+from onenode.status import ApiError
+from onenode.store import StoreError
+from onenode.watch import Event, Record
+from onenode.workloads.deployments import DEPLOYMENTS, Deployments
+from onenode.workloads.objects import Objects, controller_of
+from onenode.workloads.replica_sets import REPLICA_SETS, ReplicaSets
+
+__all__ = ["Reconciler", "Workloads"]
+
+Obj = dict[str, Any]
+Key = tuple[str, str, str]
+"""Resource, namespace, name."""
+
+_LARGEST_WAIT_S: Final = 24 * 3600.0
+_log = logging.getLogger(__name__)
+
+
+class Reconciler(Protocol):
+    """Brings what belongs to one object into order."""
+
+    def reconcile(self, record: Record) -> float | None:
+        """Look at the object; the seconds after which to look again without a change."""
+
+
+class Workloads:
+    """The controller of all workload kinds."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        objects = Objects(context)
+        self._reconcilers: Mapping[str, Reconciler] = {
+            DEPLOYMENTS: Deployments(objects),
+            REPLICA_SETS: ReplicaSets(objects),
+        }
+        kinds = (context.registry.stored()[name] for name in self._reconcilers)
+        self._by_kind = {(kind.group_version, kind.kind): kind.stored_as for kind in kinds}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+
+    def start(self) -> None:
+        """Look at every workload."""
+        for resource in self._reconcilers:
+            self._look_at_all(resource)
+
+    def handle(self, event: Event) -> None:
+        """React to a change of a workload, of what belongs to it, and of what it needs."""
+        record = event.record
+        for key in dict.fromkeys(self._concerned(event)):
+            self._look(key)
+        if record.resource == "serviceaccounts" and event.type == "ADDED":
+            # Pods that were refused for want of it can be made now.
+            for resource in self._reconcilers:
+                self._look_at_all(resource, record.namespace)
+
+    def _concerned(self, event: Event) -> Iterator[Key]:
+        record = event.record
+        if record.resource in self._reconcilers:
+            yield (record.resource, *record.key)
+        elif record.resource != "pods":
+            return
+        for one in (event.old_record, record):
+            if one is not None:
+                yield from self._owners(one)
+
+    def _owners(self, record: Record) -> Iterator[Key]:
+        owner = controller_of(record.view)
+        namespace = record.namespace or ""
+        if owner is not None:
+            resource = self._by_kind.get((owner.get("apiVersion", ""), owner.get("kind", "")))
+            if resource is not None:
+                yield (resource, namespace, str(owner.get("name", "")))
+            return
+        # Nobody looks after it: whoever selects it may adopt it.
+        labels = record.view["metadata"].get("labels")
+        for resource in self._reconcilers if labels else ():
+            for workload in self._store.records(resource, namespace):
+                if _selects(workload.view, labels):
+                    yield (resource, namespace, workload.name)
+
+    def _look_at_all(self, resource: str, namespace: str | None = None) -> None:
+        for record in self._store.records(resource, namespace):
+            self._look((resource, *record.key))
+
+    def _look(self, key: Key) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        resource, namespace, name = key
+        record = self._store.record(resource, namespace, name)
+        if record is None:
+            return
+        try:
+            again_s = self._reconcilers[resource].reconcile(record)
+        except StoreError:
+            # Somebody wrote in between: that write is an event of its own.
+            return
+        except ApiError as error:
+            _log.warning(
+                "cannot reconcile %s namespace=%s name=%s error=%s", resource, namespace, name, error
+            )
+            return
+        if again_s is not None:
+            self._look_later(key, again_s)
+
+    def _look_later(self, key: Key, seconds: float) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # Made outside of a server: its start looks at everything again.
+            return
+        self._timers[key] = loop.call_later(min(seconds, _LARGEST_WAIT_S), self._look, key)
+
+
+def _selects(workload: Obj, labels: Obj | None) -> bool:
+    try:
+        return match_label_selector(workload["spec"].get("selector"), labels)
+    except SelectorError:
+        return False
