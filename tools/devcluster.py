@@ -135,7 +135,8 @@ class DevCluster:
         gone = ("--ignore-not-found", "--timeout=30s")
         self.kubectl("delete", "pods", "--all-namespaces", selector, "--grace-period=1", *gone)
         self.kubectl("delete", "seccompprofiles", "--all", "--all-namespaces", *gone)
-        self.kubectl("delete", "namespace", OPERATOR_NAMESPACE, *gone)
+        # Longer than the grace period of a pod that does not stop by itself.
+        self.kubectl("delete", "namespace", OPERATOR_NAMESPACE, "--ignore-not-found", "--timeout=60s")
 
     def up(self) -> None:
         """API server and operator."""
@@ -157,9 +158,10 @@ class DevCluster:
                 failure = str(error)
         self.onenode("down", f"--state={self.state}", "--purge")
         # Without a state folder this cluster was not up: what is there belongs to another operator.
-        left = remove_operator_files(self.node_root) if was_up else 0
+        left = remove_operator_files(self.node_root) if was_up else []
         if failure or left:
-            raise ForcedDownError(f"{failure}\nprofile files removed without the operator: {left}".strip())
+            names = " ".join(left) or "none"
+            raise ForcedDownError(f"{failure}\nfiles removed without the operator: {names}".strip())
 
     def _run(
         self, command: Sequence[str], *, stdin: str | None = None, check: bool = True
@@ -177,19 +179,19 @@ class DevCluster:
         return done
 
 
-def remove_operator_files(node_root: Path) -> int:
+def remove_operator_files(node_root: Path) -> list[str]:
     """Remove what the non-root-enabler and the daemon made; files of others stay, with their folders.
 
-    Returns how many files the daemon has left behind.
+    Returns the files that the daemon has left behind.
     """
     target = node_root / OPERATOR_ROOT
     link = node_root / SECCOMP_ROOT / "operator"
-    left = 0
+    left = []
     if target.is_dir():
         for file in target.glob("*/*"):
             if file.is_file() and file.lstat().st_uid == ROOTLESS_UID:
                 file.unlink()
-                left += 1
+                left.append(str(file.relative_to(target)))
         for folder in sorted((path for path in target.rglob("*") if path.is_dir()), reverse=True):
             remove_if_empty(folder)
         remove_if_empty(target)
