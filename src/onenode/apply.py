@@ -23,16 +23,9 @@ from onenode.managed_fields import (
     without_record,
 )
 from onenode.pruning import KEEP_DOCUMENT_ORDER
-from onenode.typed_values import (
-    Schema,
-    compare,
-    field_set,
-    merge,
-    named_fields,
-    remove_items,
-    typed_schema,
-    typing_errors,
-)
+from onenode.typed_merge import merge, remove_items
+from onenode.typed_schema import Schema, typed_schema
+from onenode.typed_values import compare, field_set, named_fields, typing_errors
 
 __all__ = ["ApplyConflict", "ApplyTypeError", "server_side_apply"]
 

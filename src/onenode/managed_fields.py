@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from onenode.field_paths import FieldPath, FieldsError, fields_v1, parse_fields_v1
 from onenode.pruning import KEEP_DOCUMENT_ORDER
-from onenode.typed_values import Schema, compare, typed_schema
+from onenode.typed_schema import Schema, typed_schema
+from onenode.typed_values import compare
 
 __all__ = ["ManagedFields", "Manager", "empty_object", "keep_times_if_unchanged", "track_update"]
 

@@ -20,7 +20,8 @@ from onenode.field_paths import FieldsError, fields_v1, parse_fields_v1
 from onenode.managed_fields import keep_times_if_unchanged, track_update
 from onenode.patch import merge_patch
 from onenode.schema import apply_defaults, prune
-from onenode.typed_values import compare, field_set, merge
+from onenode.typed_merge import merge
+from onenode.typed_values import compare, field_set
 
 DATA = Path(__file__).parents[2] / "data/onenode"
 SCHEMAS: dict[str, dict[str, Any]] = json.loads((DATA / "recorded_schemas.json").read_text())["schemas"]
