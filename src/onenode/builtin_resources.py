@@ -11,7 +11,7 @@ from onenode.builtin_schema import schema_of
 from onenode.cells import COLUMNS
 from onenode.object_names import label_problems
 from onenode.registry import ALL_VERBS, METADATA_FIELDS, Resource, Subresource
-from onenode.workloads.columns import DEPLOYMENT_COLUMNS, REPLICA_SET_COLUMNS
+from onenode.workloads.columns import DAEMON_SET_COLUMNS, DEPLOYMENT_COLUMNS, REPLICA_SET_COLUMNS
 
 __all__ = ["CRDS", "GROUP_ORDER", "NAMESPACES", "builtin_resources"]
 
@@ -99,6 +99,11 @@ def _core() -> list[Resource]:
 
 def _workloads() -> list[Resource]:
     return [
+        _resource(
+            "apps", "v1", "DaemonSet", "daemonsets",
+            short_names=("ds",), categories=("all",), subresources=_STATUS,
+            columns=DAEMON_SET_COLUMNS, plain_selectors=True,
+        ),
         _resource(
             "apps", "v1", "Deployment", "deployments",
             short_names=("deploy",), categories=("all",), subresources={**_SCALE, **_STATUS},

@@ -8,7 +8,7 @@ from onenode.clock import timestamp
 from onenode.store import Store
 from onenode.watch import Event, Record
 
-__all__ = ["Scheduler"]
+__all__ = ["Scheduler", "tolerates"]
 
 Obj = dict[str, Any]
 
@@ -66,12 +66,12 @@ class Scheduler:
         if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
             return "node(s) didn't match Pod's node affinity/selector"
         tolerations = spec.get("tolerations") or []
-        if node_spec.get("unschedulable") and not _tolerates(
+        if node_spec.get("unschedulable") and not tolerates(
             tolerations, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
         ):
             return "node(s) were unschedulable"
         for taint in node_spec.get("taints") or []:
-            if taint.get("effect") in ("NoSchedule", "NoExecute") and not _tolerates(tolerations, taint):
+            if taint.get("effect") in ("NoSchedule", "NoExecute") and not tolerates(tolerations, taint):
                 return f"node(s) had untolerated taint(s) {taint.get('key')}"
         return None
 
@@ -90,7 +90,8 @@ class Scheduler:
         status["conditions"] = [c for c in conditions if c is not old] + [new]
 
 
-def _tolerates(tolerations: list[Obj], taint: Obj) -> bool:
+def tolerates(tolerations: list[Obj], taint: Obj) -> bool:
+    """One of the tolerations accepts the taint."""
     for toleration in tolerations:
         if toleration.get("effect") not in (None, "", taint.get("effect")):
             continue

@@ -169,6 +169,13 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
         unconditional_update=False,
         counts_generation=True,
     ),
+    "daemonsets.apps": Strategy(
+        default=kinds.default_daemon_set,
+        prepare_create=kinds.prepare_daemon_set,
+        prepare_update=kinds.update_daemon_set,
+        validate=kinds.validate_daemon_set,
+        counts_generation=True,
+    ),
     "deployments.apps": Strategy(
         default=kinds.default_deployment,
         prepare_create=kinds.prepare_deployment,

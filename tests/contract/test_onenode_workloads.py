@@ -165,6 +165,34 @@ def test_orphans_are_kept_and_adopted(cluster: DevCluster, kubectl: Kubectl) -> 
     assert kubectl.names("replicasets,pods", "-l", "app=adopted") == []
 
 
+def test_daemon_set_follows_nodes(cluster: DevCluster, kubectl: Kubectl) -> None:
+    selector = {"matchLabels": {"app": "daemon"}}
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}}
+    pod = template("daemon", nodeSelector={"workload": "yes"})
+    cluster.apply(workload("DaemonSet", "daemon", selector=selector, template=pod, updateStrategy=strategy))
+    numbers = kubectl("get", "daemonset", "daemon", "--no-headers").split()[1:7]
+    assert numbers == ["0", "0", "0", "0", "0", "workload=yes"]
+
+    kubectl("label", "node", "workload-node", "workload=yes")
+    kubectl("wait", "--for=jsonpath={.status.numberReady}=1", "--timeout=60s", "daemonset/daemon")
+    kubectl("rollout", "status", "daemonset/daemon", "--timeout=60s")
+    (first,) = kubectl.names("pods", "-l", "app=daemon")
+    assert kubectl.jsonpath(".spec.nodeName", first) == "workload-node"
+
+    kubectl("rollout", "restart", "daemonset/daemon")
+    kubectl("rollout", "status", "daemonset/daemon", "--timeout=60s")
+    (second,) = kubectl.names("pods", "-l", "app=daemon")
+    assert second != first
+
+    kubectl("taint", "node", "workload-node", "dedicated=x:NoExecute")
+    kubectl("wait", "--for=delete", "--timeout=60s", second)
+    kubectl("taint", "node", "workload-node", "dedicated-")
+    kubectl("wait", "--for=jsonpath={.status.numberReady}=1", "--timeout=60s", "daemonset/daemon")
+    (third,) = kubectl.names("pods", "-l", "app=daemon")
+    kubectl("delete", "daemonset", "daemon")
+    kubectl("wait", "--for=delete", "--timeout=60s", third)
+
+
 def test_unserved_workloads_do_not_exist(cluster: DevCluster) -> None:
     answer = cluster.kubectl("get", "--raw=/apis/apps/v1/statefulsets", check=False)
     assert answer.returncode

@@ -15,6 +15,7 @@ from onenode.selectors import SelectorError, match_label_selector
 from onenode.status import ApiError
 from onenode.store import StoreError
 from onenode.watch import Event, Record
+from onenode.workloads.daemon_sets import DAEMON_SETS, DaemonSets
 from onenode.workloads.deployments import DEPLOYMENTS, Deployments
 from onenode.workloads.objects import Objects, controller_of
 from onenode.workloads.replica_sets import REPLICA_SETS, ReplicaSets
@@ -45,6 +46,7 @@ class Workloads:
         self._reconcilers: Mapping[str, Reconciler] = {
             DEPLOYMENTS: Deployments(objects),
             REPLICA_SETS: ReplicaSets(objects),
+            DAEMON_SETS: DaemonSets(objects),
         }
         kinds = (context.registry.stored()[name] for name in self._reconcilers)
         self._by_kind = {(kind.group_version, kind.kind): kind.stored_as for kind in kinds}
@@ -64,6 +66,8 @@ class Workloads:
             # Pods that were refused for want of it can be made now.
             for resource in self._reconcilers:
                 self._look_at_all(resource, record.namespace)
+        elif record.resource == "nodes" and _matters_to_daemons(event):
+            self._look_at_all(DAEMON_SETS)
 
     def _concerned(self, event: Event) -> Iterator[Key]:
         record = event.record
@@ -122,6 +126,16 @@ class Workloads:
             # Made outside of a server: its start looks at everything again.
             return
         self._timers[key] = loop.call_later(min(seconds, _LARGEST_WAIT_S), self._look, key)
+
+
+def _matters_to_daemons(event: Event) -> bool:
+    """Not every heartbeat of a node: only what it is and takes."""
+    before = event.old_record
+    if event.type != "MODIFIED" or before is None:
+        return True
+    old, new = before.view, event.record.view
+    same_labels = old["metadata"].get("labels") == new["metadata"].get("labels")
+    return not same_labels or old.get("spec") != new.get("spec")
 
 
 def _selects(workload: Obj, labels: Obj | None) -> bool:

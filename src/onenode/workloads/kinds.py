@@ -24,6 +24,7 @@ __all__ = [
     "prepare_deployment",
     "prepare_job",
     "prepare_replica_set",
+    "update_daemon_set",
     "validate_daemon_set",
     "validate_deployment",
     "validate_job",
@@ -112,6 +113,15 @@ def prepare_daemon_set(obj: Obj) -> None:
     obj["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = "1"
     numbers = ("currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady")
     obj["status"] = dict.fromkeys(numbers, 0)
+
+
+def update_daemon_set(obj: Obj, old: Obj) -> None:
+    """Count a new template."""
+    annotations = old["metadata"].get("annotations") or {}
+    count = str(annotations.get(_TEMPLATE_GENERATION, "1"))
+    if obj["spec"]["template"] != old["spec"].get("template"):
+        count = str(int(count) + 1 if count.isdecimal() else 1)
+    obj["metadata"].setdefault("annotations", {})[_TEMPLATE_GENERATION] = count
 
 
 def prepare_job(obj: Obj) -> None:
