@@ -11,7 +11,12 @@ from onenode.builtin_schema import schema_of
 from onenode.cells import COLUMNS
 from onenode.object_names import label_problems
 from onenode.registry import ALL_VERBS, METADATA_FIELDS, Resource, Subresource
-from onenode.workloads.columns import DAEMON_SET_COLUMNS, DEPLOYMENT_COLUMNS, REPLICA_SET_COLUMNS
+from onenode.workloads.columns import (
+    DAEMON_SET_COLUMNS,
+    DEPLOYMENT_COLUMNS,
+    JOB_COLUMNS,
+    REPLICA_SET_COLUMNS,
+)
 
 __all__ = ["CRDS", "GROUP_ORDER", "NAMESPACES", "builtin_resources"]
 
@@ -113,6 +118,11 @@ def _workloads() -> list[Resource]:
             "apps", "v1", "ReplicaSet", "replicasets",
             short_names=("rs",), categories=("all",), subresources={**_SCALE, **_STATUS},
             columns=REPLICA_SET_COLUMNS, selectable=METADATA_FIELDS | {"status.replicas"},
+        ),
+        _resource(
+            "batch", "v1", "Job", "jobs",
+            categories=("all",), subresources=_STATUS,
+            columns=JOB_COLUMNS, selectable=METADATA_FIELDS | {"status.successful"},
         ),
     ]  # fmt: skip
 

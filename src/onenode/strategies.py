@@ -183,6 +183,12 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
         counts_generation=True,
     ),
     "events": Strategy(default=_default_event, validate=_validate_event, create_on_update=True),
+    "jobs.batch": Strategy(
+        default=kinds.default_job,
+        prepare_create=kinds.prepare_job,
+        validate=kinds.validate_job,
+        counts_generation=True,
+    ),
     "leases.coordination.k8s.io": Strategy(
         default=_default_lease, validate=_validate_lease, unconditional_update=False, create_on_update=True
     ),

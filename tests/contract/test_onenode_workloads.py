@@ -193,6 +193,38 @@ def test_daemon_set_follows_nodes(cluster: DevCluster, kubectl: Kubectl) -> None
     kubectl("wait", "--for=delete", "--timeout=60s", third)
 
 
+def test_job_runs_to_its_end(cluster: DevCluster, kubectl: Kubectl) -> None:
+    pod = template("job", "echo done", restartPolicy="Never")
+    cluster.apply(workload("Job", "job", "batch", completions=3, parallelism=2, template=pod))
+    kubectl("wait", "--for=condition=complete", "--timeout=60s", "job/job")
+    assert kubectl("get", "job", "job", "--no-headers").split()[:3] == ["job", "Complete", "3/3"]
+    assert kubectl.jsonpath(".status.succeeded", "job/job") == "3"
+    assert kubectl("logs", "job/job").strip() == "done"
+    pods = kubectl.names("pods", "-l", "job-name=job")
+    assert len(pods) == 3
+    kubectl("delete", "job", "job")
+    kubectl("wait", "--for=delete", "--timeout=60s", *pods)
+
+
+def test_job_fails_after_its_last_try(cluster: DevCluster, kubectl: Kubectl) -> None:
+    pod = template("failing", "exit 3", restartPolicy="Never")
+    cluster.apply(workload("Job", "failing", "batch", backoffLimit=0, template=pod))
+    kubectl("wait", "--for=condition=failed", "--timeout=60s", "job/failing")
+    assert kubectl.jsonpath(".status.failed", "job/failing") == "1"
+    assert "BackoffLimitExceeded" in kubectl("get", "job", "failing", "--output=yaml")
+    kubectl("delete", "job", "failing", "--cascade=foreground", "--timeout=60s")
+    assert kubectl.names("pods", "-l", "job-name=failing") == []
+
+
+def test_running_job_is_deleted_with_its_pods(cluster: DevCluster, kubectl: Kubectl) -> None:
+    pod = template("endless", restartPolicy="OnFailure")
+    cluster.apply(workload("Job", "endless", "batch", template=pod))
+    kubectl("wait", "--for=jsonpath={.status.ready}=1", "--timeout=60s", "job/endless")
+    (made,) = kubectl.names("pods", "-l", "job-name=endless")
+    kubectl("delete", "job", "endless")
+    kubectl("wait", "--for=delete", "--timeout=60s", made)
+
+
 def test_unserved_workloads_do_not_exist(cluster: DevCluster) -> None:
     answer = cluster.kubectl("get", "--raw=/apis/apps/v1/statefulsets", check=False)
     assert answer.returncode

@@ -17,6 +17,7 @@ from onenode.store import StoreError
 from onenode.watch import Event, Record
 from onenode.workloads.daemon_sets import DAEMON_SETS, DaemonSets
 from onenode.workloads.deployments import DEPLOYMENTS, Deployments
+from onenode.workloads.jobs import JOBS, Jobs
 from onenode.workloads.objects import Objects, controller_of
 from onenode.workloads.replica_sets import REPLICA_SETS, ReplicaSets
 
@@ -43,10 +44,12 @@ class Workloads:
     def __init__(self, context: Context) -> None:
         self._store = context.store
         objects = Objects(context)
+        self._jobs = Jobs(objects)
         self._reconcilers: Mapping[str, Reconciler] = {
             DEPLOYMENTS: Deployments(objects),
             REPLICA_SETS: ReplicaSets(objects),
             DAEMON_SETS: DaemonSets(objects),
+            JOBS: self._jobs,
         }
         kinds = (context.registry.stored()[name] for name in self._reconcilers)
         self._by_kind = {(kind.group_version, kind.kind): kind.stored_as for kind in kinds}
@@ -56,6 +59,11 @@ class Workloads:
         """Look at every workload."""
         for resource in self._reconcilers:
             self._look_at_all(resource)
+        # Pods whose Job went while the server was down.
+        for pod in self._store.records("pods"):
+            for key in self._owners(pod):
+                if self._store.record(*key) is None:
+                    self._look(key)
 
     def handle(self, event: Event) -> None:
         """React to a change of a workload, of what belongs to it, and of what it needs."""
@@ -105,6 +113,8 @@ class Workloads:
         resource, namespace, name = key
         record = self._store.record(resource, namespace, name)
         if record is None:
+            if resource == JOBS:
+                self._jobs.forget(namespace, name)
             return
         try:
             again_s = self._reconcilers[resource].reconcile(record)
