@@ -132,7 +132,10 @@ class App:
         self.context.authorizer.check_request(request)
         if path in _HEALTH:
             return text_answer(200, "ok")
-        return await self._routes.answer(replace(request, body=await _read(receive)))
+        answer = await self._routes.answer(replace(request, body=await _read(receive)))
+        if request.method != "GET":
+            await self._controllers.catch_up()
+        return answer
 
     def _user(self, scope: Message, headers: dict[str, str]) -> User:
         """Who asks, or as whom they act; somebody without a token is anonymous, one with a bad token nobody.

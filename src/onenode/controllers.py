@@ -6,9 +6,10 @@ restart loses nothing: ``start`` looks at everything once.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from onenode.authorization.aggregation import ClusterRoles
 from onenode.context import Context
@@ -23,6 +24,8 @@ from onenode.workloads.controller import Workloads
 
 __all__ = ["Controller", "Controllers"]
 
+_TURNS: Final = 100
+"""How often a write gives the controllers a chance before it is answered nevertheless."""
 _log = logging.getLogger(__name__)
 
 
@@ -68,6 +71,16 @@ class Controllers:
             except SlowWatcherError:
                 _log.warning("controllers fell behind; looking at everything again")
                 self.start()
+
+    async def catch_up(self) -> None:
+        """Let the controllers look at what is written by now.
+
+        So a client that made a Namespace can make pods in it at once, and objects of a new definition.
+        """
+        for _ in range(_TURNS):
+            if self._watch is None or not self._watch.pending:
+                return
+            await asyncio.sleep(0)
 
     async def _follow(self) -> None:
         watch = self._watch

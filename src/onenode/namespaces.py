@@ -30,6 +30,20 @@ _DELETED: Final = (
     "ContentDeleted",
     "All content successfully deleted, may be waiting on finalization",
 )
+_REMAIN: Final = ("NamespaceContentRemaining", "True", "SomeResourcesRemain")
+_REMOVED: Final = (
+    "NamespaceContentRemaining",
+    "False",
+    "ContentRemoved",
+    "All content successfully removed",
+)
+_HELD: Final = ("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain")
+_FINISHED: Final = (
+    "NamespaceFinalizersRemaining",
+    "False",
+    "ContentHasNoFinalizers",
+    "All content-preserving finalizers finished",
+)
 
 
 class Namespaces:
@@ -68,8 +82,11 @@ class Namespaces:
         current = self._store.get(NAMESPACES, None, record.name)
         if current is None:
             return
+        self._tell(current, left)
         if left:
-            self._tell(current, left)
+            return
+        current = self._store.get(NAMESPACES, None, record.name)
+        if current is None:
             return
         spec = current.setdefault("spec", {})
         spec["finalizers"] = [name for name in spec.get("finalizers") or [] if name != "kubernetes"]
@@ -102,29 +119,9 @@ class Namespaces:
             f"{name} in {count} resource instances" for name, count in sorted(by_finalizer.items())
         )
         wanted = [(kind, "False", reason, text) for kind, reason, text in (*_SETTLED, _DELETED)]
-        wanted.append(
-            (
-                "NamespaceContentRemaining",
-                "True",
-                "SomeResourcesRemain",
-                f"Some resources are remaining: {content}",
-            )
-        )
-        wanted.append(
-            (
-                "NamespaceFinalizersRemaining",
-                "True",
-                "SomeFinalizersRemain",
-                f"Some content in the namespace has finalizers remaining: {holds}",
-            )
-            if holds
-            else (
-                "NamespaceFinalizersRemaining",
-                "False",
-                "ContentHasNoFinalizers",
-                "All content-preserving finalizers finished",
-            )
-        )
+        wanted.append(_REMOVED if not left else (*_REMAIN, f"Some resources are remaining: {content}"))
+        text = f"Some content in the namespace has finalizers remaining: {holds}"
+        wanted.append((*_HELD, text) if holds else _FINISHED)
         status = namespace.setdefault("status", {})
         before = {c["type"]: c for c in status.get("conditions") or []}
         status["conditions"] = [_condition(before.get(one[0]), one, now) for one in wanted]

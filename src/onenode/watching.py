@@ -32,6 +32,18 @@ _SHORTEST_S: Final = 1800
 
 Obj = dict[str, Any]
 
+_NO_NAMES: Final = {"plural": "", "kind": ""}
+_ZERO_PARTS: Final[dict[str, Obj]] = {
+    "Pod": {"spec": {"containers": None}, "status": {}},
+    "Namespace": {"spec": {}, "status": {}},
+    "Lease": {"spec": {}},
+    "CustomResourceDefinition": {
+        "spec": {"group": "", "names": _NO_NAMES, "scope": "", "versions": None},
+        "status": {"conditions": None, "acceptedNames": _NO_NAMES, "storedVersions": None},
+    },
+}
+"""What Go shows of an empty object of a typed kind; bookmarks carry it."""
+
 
 def _check_options(request: Request) -> None:
     match = request.parameter("resourceVersionMatch")
@@ -199,8 +211,8 @@ class _Stream:
             table = self._converted(obj)
             table["rows"][0]["cells"] = ["", *[None] * (columns - 1)]
             return _line("BOOKMARK", table)
-        if not resource.custom and resource.kind == "Pod" and not self.renderer.form.convert:
-            obj |= {"spec": {"containers": None}, "status": {}}
+        if not resource.custom and not self.renderer.form.convert:
+            obj |= _ZERO_PARTS.get(resource.kind, {})
         return _line("BOOKMARK", self._converted(obj))
 
 

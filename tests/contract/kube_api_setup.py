@@ -170,6 +170,62 @@ async def _bound_pod(setup: Setup) -> dict[str, str]:
     return {"<uid-2>": (await setup.pod("tok"))["metadata"]["uid"]}
 
 
+async def _touch(setup: Setup, path: str) -> None:
+    """Give an object a later version."""
+    await setup.merge(path, {"metadata": {"annotations": {"touched": "yes"}}})
+    await setup.merge(path, {"metadata": {"annotations": None}})
+
+
+async def _outputs(setup: Setup) -> None:
+    await _touch(setup, f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/seccompprofiles.{GROUP}")
+    await _touch(setup, CORE)
+    await setup.profile("g2")
+    await setup.profile("g1", labels={"a": "b"})
+    status = {"status": "Installed", "localhostProfile": "operator/x.json"}
+    await setup.merge(f"{PROFILES}/g1/status", {"status": status})
+
+
+async def _described(setup: Setup) -> None:
+    await setup.profile("d1")
+    await setup.config_map("later")
+
+
+async def _ready(setup: Setup) -> None:
+    status = {"status": "Installed", "conditions": [{"type": "Ready", "status": "True"}]}
+    await setup.merge(f"{PROFILES}/w1/status", {"status": status})
+
+
+def _seen_by_watch(status: str) -> Scene:
+    async def scene(setup: Setup) -> None:
+        await setup.merge(f"{PROFILES}/v1/status", {"status": {"status": status}})
+        await setup.profile("v2")
+        await setup.call("DELETE", f"{PROFILES}/v2")
+
+    return scene
+
+
+async def _to_delete(setup: Setup) -> None:
+    for name in ("x1", "x2"):
+        await setup.profile(name)
+    for name in ("x3", "x4"):
+        await setup.profile(name, finalizers=["example.com/h"])
+
+
+def _released(name: str) -> Scene:
+    return lambda setup: setup.merge(f"{PROFILES}/{name}", {"metadata": {"finalizers": None}})
+
+
+async def _labelled(setup: Setup) -> None:
+    for name in ("x5", "x6"):
+        await setup.profile(name, labels={"g": "1"})
+
+
+async def _all_profiles(setup: Setup) -> None:
+    await _released("x4")(setup)
+    for name in ("x7", "x8"):
+        await setup.profile(name)
+
+
 async def _restricted(setup: Setup) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     await setup.call("POST", "/api/v1/namespaces", {"metadata": {"name": "restricted", "labels": labels}})
@@ -196,9 +252,27 @@ SCENES: dict[tuple[str, int], Scene] = {
     ("41", 3): _bound_pod,
     ("42", 0): _restricted,
     ("50", 0): _profiles("k0"),
-    ("54", 0): _profiles("d1"),
+    ("53", 0): _outputs,
+    ("54", 0): _described,
     ("56", 0): _profiles("l1"),
     ("57", 0): lambda setup: setup.profile("w1", labels={"a": "b"}),
+    ("57", 4): _ready,
+    ("57", 22): lambda setup: setup.call("DELETE", f"{PROFILES}/w1"),
+    ("57", 28): _profiles("w2"),
+    ("58", 0): _to_delete,
+    ("58", 6): _released("x3"),
+    ("58", 9): _labelled,
+    ("58", 14): _all_profiles,
+    ("58", 22): _profiles("x9"),
+    ("58", 24): _profiles("y1"),
+    ("58", 27): _profiles("y2"),
+    ("58", 29): _profiles("y3"),
+    ("58", 32): lambda setup: setup.call("POST", "/api/v1/namespaces", {"metadata": {"name": "kdel"}}),
+    ("61", 0): _profiles("v1"),
+    ("61", 2): _seen_by_watch("get sp -w"),
+    ("61", 4): _seen_by_watch("get sp v1 -w"),
+    ("61", 6): _seen_by_watch("get sp --watch-only"),
+    ("61", 8): _seen_by_watch("get sp -w -o name --output-watch-events"),
 }
 """What was done before a step of a scenario; may tell values of placeholders."""
 
@@ -210,19 +284,14 @@ UNMARKED: dict[str, tuple[str, str]] = {
 """Values that were not replaced by a placeholder: text in the file -> what stands for it."""
 
 RACES: frozenset[tuple[str, int]] = frozenset(
-    {
-        ("34", 3),
-        ("34", 8),
-        ("34", 9),
-        ("34", 16),
-        ("04", 20),
-        ("33", 9),
-        ("35", 7),
-        ("35", 11),
-        ("35", 12),
-        ("35", 13),
-        ("35", 14),
-        ("35", 15),
-    }
+    (number, step)
+    for number, steps in {
+        "04": (20,),
+        "33": (9,),
+        "34": (3, 8, 9, 16),
+        "35": (7, 11, 12, 13, 14, 15),
+        "58": (25, 26, 33, 34),
+    }.items()
+    for step in steps
 )
 """Steps whose recorded answer shows a controller at work; onenode's has finished by then. Not compared."""
