@@ -13,6 +13,7 @@ from spo.api.node_status import PROFILE_NODE_STATUSES, SecurityProfileNodeStatus
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller import Controller, run_until_stopped
 from spo.controller.cache_sync import caches_synced
+from spo.daemon.file_changes import FileChanges
 from spo.daemon.metrics import SeccompProfileMetrics
 from spo.daemon.node_status import NodeStatusReporter
 from spo.daemon.node_status_store import NodeStatusStore
@@ -75,13 +76,15 @@ class Daemon:
             client, PROFILE_NODE_STATUSES, (namespace,), field_selector=f"metadata.name={node}", clock=clock
         )
         self._informers = (self._profiles, self._pods, self._own_status)
-        self._dir = SeccompDir(Path(settings.host_root) / PROFILES_ROOT.lstrip("/"))
+        self._root = Path(settings.host_root) / PROFILES_ROOT.lstrip("/")
+        self._dir = SeccompDir(self._root)
         reconciler = SeccompProfileReconciler(
             self._profiles.cache,
             self._is_referenced,
             self._reporter,
             self._dir,
             events,
+            is_certain=self._is_certain,
             namespaces=settings.namespaces,
             unsupported=unsupported,
         )
@@ -97,14 +100,17 @@ class Daemon:
             group.create_task(self._recorder.run())
             reporting = group.create_task(self._reporter.run())
             await caches_synced(self._informers, self._settings.cache_sync_timeout_s)
-            self._listen()
+            wakeups = Wakeups(self._controller.enqueue, self._profiles.cache)
+            self._listen(wakeups)
+            files = FileChanges(self._root, self._reporter.claims, wakeups.claimed, self._clock)
+            watching = group.create_task(files.run())
             try:
                 await self._controller.run()
             finally:
                 reporting.cancel()
+                watching.cancel()
 
-    def _listen(self) -> None:
-        wakeups = Wakeups(self._controller.enqueue, self._profiles.cache)
+    def _listen(self, wakeups: Wakeups) -> None:
         self._profiles.add_listener(wakeups.profile_changed)
         self._pods.add_listener(wakeups.pod_changed)
         self._own_status.add_listener(lambda _, status: self._reporter.observed(status))
@@ -130,6 +136,10 @@ class Daemon:
         pods = self._pods.cache
         # A pod that we cannot read may use any file.
         return bool(pods.by_index(REFERENCE_INDEX, file)) or bool(pods.unreadable)
+
+    def _is_certain(self) -> bool:
+        # Pods that cannot be read count as users of every file; profiles that cannot be read, as present.
+        return self._profiles.last_list_complete and self._pods.last_list_complete
 
 
 async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:

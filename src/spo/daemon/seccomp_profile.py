@@ -16,7 +16,7 @@ from spo.profiles.base import resolve_base
 from spo.profiles.file_owner import names_of_file, oldest_first
 from spo.profiles.merge import merge
 from spo.profiles.oci import render
-from spo.profiles.paths import ProfileKey, localhost_profile
+from spo.profiles.paths import ProfileKey, localhost_profile, parse_localhost_profile, path_of
 from spo.profiles.release import is_released
 from spo.profiles.validation import validate
 
@@ -26,6 +26,9 @@ INVALID: Final = "InvalidSeccompProfile"
 NOT_SUPPORTED: Final = "SeccompNotSupportedOnNode"
 CANNOT_SAVE: Final = "CannotSaveSeccompProfile"
 CANNOT_REMOVE: Final = "CannotRemoveSeccompProfile"
+
+LATER: Final = Result(requeue_after=5.0)
+"""Look again when the caches may be complete."""
 
 
 class Profiles(Protocol):
@@ -63,6 +66,7 @@ class SeccompProfileReconciler:
         seccomp_dir: SeccompDir,
         announcer: Announcer,
         *,
+        is_certain: Callable[[], bool] = lambda: True,
         namespaces: tuple[str, ...] = (),
         unsupported: str = "",
     ) -> None:
@@ -70,6 +74,7 @@ class SeccompProfileReconciler:
 
         Args:
             is_referenced: whether a pod of this node references the file.
+            is_certain: whether what is absent from the caches is absent; before, no file is removed.
             namespaces: the watched ones, empty: all. In others an absent object means nothing.
             unsupported: why this node cannot use seccomp profiles, empty if it can.
         """
@@ -78,6 +83,7 @@ class SeccompProfileReconciler:
         self._reports = reports
         self._dir = seccomp_dir
         self._announcer = announcer
+        self._is_certain = is_certain
         self._namespaces = namespaces
         self._unsupported = unsupported
 
@@ -93,17 +99,15 @@ class SeccompProfileReconciler:
             if one is None and self._reports.state(key := profile_key(file.namespace, name))
         ]
         if not objects:
-            await self._remove_orphan(file, orphaned)
-            return DONE
+            return await self._remove_orphan(file, orphaned)
         for key in orphaned:
             self._reports.forget(key)  # the file belongs to the object that is left
         owner, *others = objects
         for other in others:
             self._refuse_second(other, owner)
         if owner.metadata.deletion_timestamp:
-            await self._remove(owner, file)
-        else:
-            await self._install(owner)
+            return await self._remove(owner, file)
+        await self._install(owner)
         return DONE
 
     async def _install(self, profile: SeccompProfile) -> None:
@@ -148,13 +152,15 @@ class SeccompProfileReconciler:
         await asyncio.to_thread(check_filter, spec)
         return render(spec)
 
-    async def _remove(self, profile: SeccompProfile, file: ProfileKey) -> None:
+    async def _remove(self, profile: SeccompProfile, file: ProfileKey) -> Result:
         key = key_of(profile)
         if self._reports.state(key) is None:
-            return  # this node never claimed the file, or has removed it
+            return DONE  # this node never claimed the file, or has removed it
         if self._is_referenced(file) or not is_released(profile):
             self._reports.report(key, ProfileState.TERMINATING, profile.metadata.generation)
-            return
+            return DONE
+        if not self._is_certain():
+            return LATER
         try:
             await self._remove_file(file)
         except (SpoError, OSError) as error:
@@ -162,16 +168,19 @@ class SeccompProfileReconciler:
             self._announcer.failed(profile, CANNOT_REMOVE, str(error))
             raise
         self._reports.forget(key)
+        return DONE
 
-    async def _remove_orphan(self, file: ProfileKey, claims: list[str]) -> None:
+    async def _remove_orphan(self, file: ProfileKey, claims: list[str]) -> Result:
         """Remove a file that this node once claimed and whose objects are gone."""
         if not claims or (self._namespaces and file.namespace not in self._namespaces):
-            return
+            return DONE
         if self._is_referenced(file):
             for key in claims:
                 known = self._reports.state(key)
                 self._reports.report(key, ProfileState.TERMINATING, known.generation if known else 0)
-            return
+            return DONE
+        if not self._is_certain():
+            return LATER
         try:
             await self._remove_file(file)
         except (SpoError, OSError) as error:
@@ -179,11 +188,11 @@ class SeccompProfileReconciler:
             raise
         for key in claims:
             self._reports.forget(key)
+        return DONE
 
     async def _remove_file(self, file: ProfileKey) -> None:
-        try:
-            path = localhost_profile(*file)
-        except TerminalError:
+        path = path_of(file)
+        if parse_localhost_profile(path) != file:
             return  # no file can have this name, so there is none
         try:
             removed = await asyncio.to_thread(self._dir.remove, path)

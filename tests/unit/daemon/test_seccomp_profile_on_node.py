@@ -11,7 +11,7 @@ from spo.api.node_status import NodeProfileState, ProfileState
 from spo.api.seccomp_profile import SeccompProfile
 from spo.controller import DONE, Request
 from spo.daemon.node_status import NodeStatusReporter
-from spo.daemon.seccomp_profile import SeccompProfileReconciler, profile_key
+from spo.daemon.seccomp_profile import LATER, SeccompProfileReconciler, profile_key
 from spo.host.seccomp_dir import SeccompDir, SeccompDirError
 from spo.kube.cache import Cache
 from spo.profiles.paths import ProfileKey
@@ -50,6 +50,7 @@ class Node:
         self.in_use: set[ProfileKey] = set()
         self.namespaces: tuple[str, ...] = ()
         self.unsupported = ""
+        self.certain = True
         self.start()
 
     def start(self) -> None:
@@ -78,6 +79,7 @@ class Node:
             self.reporter,
             SeccompDir(self.root),
             self.told,
+            is_certain=lambda: self.certain,
             namespaces=self.namespaces,
             unsupported=self.unsupported,
         )
@@ -413,6 +415,21 @@ async def test_orphan_of_a_namespace_that_is_not_watched_stays(node: Node) -> No
     await node.reconcile()
     assert node.file().exists()
     assert node.state_of() == ProfileState.INSTALLED
+
+
+@pytest.mark.parametrize("deleted", [True, False], ids=["released", "orphan"])
+async def test_nothing_is_removed_while_the_caches_have_a_gap(node: Node, deleted: bool) -> None:
+    await installed(node, profile())
+    if deleted:
+        put(node.profiles, released(profile()))
+    else:
+        drop(node.profiles, "web")
+    node.certain = False
+    assert await node.reconciler().reconcile(WEB) == LATER
+    assert node.file().exists()
+    node.certain = True
+    await node.reconcile()
+    assert not node.file().exists()
 
 
 async def test_file_that_this_node_never_claimed_is_not_touched(node: Node) -> None:

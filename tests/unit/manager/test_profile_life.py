@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path, PurePosixPath
@@ -261,3 +262,36 @@ async def test_work_goes_on_after_the_api_server_was_gone(cluster: Cluster) -> N
     await cluster.add_profile("other")
     await cluster.wait_for("other", installed)
     assert not any(cluster.file(node, "web").exists() for node in cluster.nodes)
+
+
+@pytest.mark.parametrize("change", ["content", "removal", "mode", "directory-moved", "replaced-by-link"])
+async def test_file_changed_by_hand_is_restored(cluster: Cluster, change: str) -> None:
+    await cluster.add_profile("web")
+    await cluster.wait_for("web", installed)
+    file = cluster.file("node-1", "web")
+    good = file.read_bytes()
+    before = cluster.object_writes()
+    match change:
+        case "content":
+            file.write_text("{}")
+        case "removal":
+            file.unlink()
+        case "mode":
+            file.chmod(0o600)
+        case "directory-moved":
+            file.parent.rename(file.parent.parent / "elsewhere")
+        case "replaced-by-link":
+            file.unlink()
+            file.symlink_to("/etc/passwd")
+
+    async def restored() -> bool:
+        await cluster.profile("web")  # a request: the others get their turn
+        return (
+            file.is_file()
+            and not file.is_symlink()
+            and stat.S_IMODE(file.stat().st_mode) == 0o644
+            and file.read_bytes() == good
+        )
+
+    await cluster.until(restored)
+    assert cluster.object_writes() == before  # nobody else needs to hear of it

@@ -1,0 +1,69 @@
+"""Look again at files that somebody changed on the disk."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from spo import klog
+from spo.host.dir_watch import DirWatch
+from spo.kube.clock import Clock, Timer
+from spo.profiles.file_owner import file_stem
+from spo.profiles.paths import SUFFIX
+
+log = klog.get("seccomp-spod")
+
+COLLECT_S: Final = 0.1
+"""How long changes are collected; also a bound to how often we answer somebody who fights with us."""
+
+
+class FileChanges:
+    """Wakes the claimed profiles whose files may have changed; files that nobody claims are not ours."""
+
+    def __init__(
+        self,
+        root: Path,
+        claims: Callable[[], Iterable[str]],
+        wake: Callable[[str], None],
+        clock: Clock,
+    ) -> None:
+        """Take what it works with.
+
+        Args:
+            claims: keys ``<Kind>/<namespace>/<name>`` of this node's status.
+            wake: called with such a key.
+        """
+        self._claims = claims
+        self._wake = wake
+        self._clock = clock
+        self._watch = DirWatch(root, self.changed)
+        self._changed: set[tuple[str | None, str | None]] = set()
+        self._timer: Timer | None = None
+
+    async def run(self) -> None:
+        """Watch until cancelled; a directory that cannot be watched costs the restoring, nothing else."""
+        try:
+            await self._watch.run()
+        except OSError as error:
+            log.warning("Files changed by hand will not be restored at once", problem=str(error))
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def changed(self, namespace: str | None, file: str | None) -> None:
+        """Something happened somewhere; see :data:`spo.host.dir_watch.Listener`."""
+        if file is not None and not file.endswith(SUFFIX):
+            return
+        self._changed.add((namespace, file))
+        if self._timer is None:
+            self._timer = self._clock.call_later(COLLECT_S, self._tell)
+
+    def _tell(self) -> None:
+        self._timer = None
+        changed, self._changed = self._changed, set()
+        for key in tuple(self._claims()):
+            _, _, rest = key.partition("/")
+            namespace, _, name = rest.partition("/")
+            if not changed.isdisjoint(
+                {(None, None), (namespace, None), (namespace, file_stem(name) + SUFFIX)}
+            ):
+                self._wake(key)
