@@ -279,6 +279,7 @@ SCENES: dict[tuple[str, int], Scene] = {
 UNMARKED: dict[str, tuple[str, str]] = {
     "52": ('"1815"', '"<rv-6>"'),
     "20": ("xxxbz2cm", "xxx<suffix-20>"),
+    "45": ("5c89bddd98", "<suffix-451><suffix-452>"),
     "29": ("- 0s\\n", "- <age>\\n"),
 }
 """Values that were not replaced by a placeholder: text in the file -> what stands for it."""
