@@ -96,7 +96,6 @@ def test_what_passes_runs(run: Run, spec: SeccompProfileSpec) -> None:
     ],
 )
 def test_what_is_refused_does_not_start(run: Run, spec: SeccompProfileSpec) -> None:
-    validate(spec)
     with pytest.raises(FilterBuildError):
         check_filter(spec)
     assert "unable to init seccomp" in run(spec, "echo it runs")

@@ -3,10 +3,12 @@
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final, Protocol, Self
+
+from msgspec import structs
 
 from spo.api.seccomp_profile import Action, Arg, Operator, SeccompProfileSpec, Syscall
 from spo.errors import SpoError, TerminalError
@@ -196,13 +198,28 @@ def check_filter(spec: SeccompProfileSpec) -> None:
             if failure not in {0, errno.EEXIST}:
                 raise FilterBuildError(word, f"does not go with this machine ({os.strerror(failure)})")
         native = library.architecture("SCMP_ARCH_NATIVE") or 0
-        for index, entry in enumerate(spec.syscalls):
+        for index, entry in enumerate(_without_repetitions(spec.syscalls)):
             _add_entry(library, context, entry, f"syscalls[{index}]", (default, native))
         count = library.instruction_count(context)
     if count > MAX_INSTRUCTIONS:
         raise FilterBuildError(
             "syscalls", f"the filter has more than the {MAX_INSTRUCTIONS} instructions that the kernel takes"
         )
+
+
+def _without_repetitions(entries: Sequence[Syscall]) -> Iterator[Syscall]:
+    """The entries in their places, without unconditional rules that were there before.
+
+    They change nothing, but libseccomp takes longer for each one.
+    """
+    seen: set[tuple[str, str, str]] = set()
+    for entry in entries:
+        if entry.args:
+            yield entry
+            continue
+        rules = {name: (name, entry.action, str(entry.errno_ret)) for name in entry.names}
+        yield structs.replace(entry, names=[name for name, rule in rules.items() if rule not in seen])
+        seen.update(rules.values())
 
 
 def _add_entry(

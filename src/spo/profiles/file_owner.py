@@ -1,11 +1,9 @@
 """Which SeccompProfile object owns which file: ``foo`` and ``foo.json`` share ``foo.json``."""
 
 from collections.abc import Iterable
-from typing import Final
 
 from spo.api.seccomp_profile import SeccompProfile
-
-SUFFIX: Final = ".json"
+from spo.profiles.paths import SUFFIX
 
 
 def file_stem(name: str) -> str:

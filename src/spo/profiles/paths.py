@@ -54,7 +54,15 @@ def localhost_profile(namespace: str, name: str) -> str:
         raise ProfileNameError(namespace, name, f"the name has over {MAX_NAME_LENGTH} characters")
     if not _NAME.fullmatch(file):
         raise ProfileNameError(namespace, name, "the name is no DNS subdomain")
-    return f"{PROFILE_PREFIX}/{directory}/{file.removesuffix(SUFFIX)}{SUFFIX}"
+    return path_of(ProfileKey(directory, file.removesuffix(SUFFIX)))
+
+
+def path_of(key: ProfileKey) -> str:
+    """Path of the file with this key: the inverse of :func:`parse_localhost_profile`.
+
+    Unlike a name, the key of a file may end in ``.json`` and then has it twice in the path.
+    """
+    return f"{PROFILE_PREFIX}/{key.namespace}/{key.name}{SUFFIX}"
 
 
 def parse_localhost_profile(path: str) -> ProfileKey | None:
@@ -75,10 +83,19 @@ def referenced_profiles(pod: Pod) -> tuple[ProfileKey, ...]:
     """Profiles that a pod references, each once.
 
     In this order: the pod's security context, its containers', its init containers', the annotation of old
-    clusters. Ephemeral containers do not count: they cannot outlive the reference of the pod they join.
+    clusters. Ephemeral containers do not count: they are never started again, so nothing reads their
+    profile once they run.
     """
-    paths = _referenced_paths(pod)
+    paths = map(_cleaned, _referenced_paths(pod))
     return tuple(dict.fromkeys(key for path in paths if (key := parse_localhost_profile(path))))
+
+
+def _cleaned(path: str) -> str:
+    """The path as the kubelet opens it: ``operator//ns/./a.json`` is the file of ``operator/ns/a.json``.
+
+    The API refuses ``..`` in it.
+    """
+    return "/".join(element for element in path.split("/") if element not in {"", "."})
 
 
 def _referenced_paths(pod: Pod) -> Iterator[str]:

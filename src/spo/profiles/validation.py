@@ -7,6 +7,7 @@ from typing import Final
 from spo.api.seccomp_profile import Action, Architecture, Arg, Flag, Operator, SeccompProfileSpec, Syscall
 from spo.names import LISTENER_DIR
 from spo.profiles.errno_ret import InvalidProfileError, errno_number
+from spo.profiles.filter_size import check_size
 from spo.profiles.syscall_tables import all_syscall_names
 
 __all__ = ["InvalidProfileError", "unknown_syscalls", "validate"]
@@ -34,6 +35,7 @@ def validate(spec: SeccompProfileSpec) -> tuple[str, ...]:
     Raises:
         InvalidProfileError: no filter can be made of it, or it would be a danger.
     """
+    check_size(spec)
     _check_word("defaultAction", spec.default_action, ACTIONS)
     for index, architecture in enumerate(spec.architectures):
         _check_word(f"architectures[{index}]", architecture, ARCHITECTURES)

@@ -14,6 +14,7 @@ from spo.profiles.paths import (
     ProfileNameError,
     localhost_profile,
     parse_localhost_profile,
+    path_of,
     referenced_profiles,
 )
 
@@ -178,3 +179,21 @@ def test_referenced_profiles(given_pod: Pod, expected: tuple[ProfileKey, ...]) -
 def test_no_pod_breaks_the_reading(annotation: str, own: str) -> None:
     for key in referenced_profiles(pod(context(own), annotation=annotation)):
         assert parse_localhost_profile(path(key)) == key
+
+
+@pytest.mark.parametrize("name", ["foo", "foo.json", "foo.json.json"])
+def test_path_of_a_key_is_the_inverse_of_parsing(name: str) -> None:
+    key = ProfileKey("ns", name)
+    assert parse_localhost_profile(path_of(key)) == key
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["operator//ns/odd.json", "operator/./ns/odd.json", "operator//ns/./odd.json", "operator/ns//odd.json"],
+)
+def test_reference_counts_however_its_path_is_written(path: str) -> None:
+    context = SecurityContext(
+        seccomp_profile=SeccompProfileReference(type="Localhost", localhost_profile=path)
+    )
+    pod = Pod(metadata=ObjectMeta(name="p"), spec=PodSpec(security_context=context))
+    assert referenced_profiles(pod) == (ProfileKey("ns", "odd"),)
