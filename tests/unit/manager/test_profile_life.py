@@ -60,13 +60,22 @@ class Cluster:
             await self.add_pod(f"spod-{node}", OPERATOR, node, labels={"name": "spod"})
             (self.root / node / "var/lib/kubelet/seccomp/operator").mkdir(parents=True)
             self.start_daemon(node)
+        self.start_manager()
+
+    def start_manager(self) -> None:
         manager = Manager(self.connect("manager"), ManagerSettings(identity="manager-0"))
         self.tasks["manager"] = asyncio.create_task(manager.run())
 
-    def start_daemon(self, node: str) -> None:
-        settings = DaemonSettings(node_name=node, host_root=PurePosixPath(self.root / node))
+    def start_daemon(self, node: str, *, operator: str = OPERATOR, namespaces: tuple[str, ...] = ()) -> None:
+        settings = DaemonSettings(
+            node_name=node,
+            host_root=PurePosixPath(self.root / node),
+            operator_namespace=operator,
+            namespaces=namespaces,
+        )
         daemon = Daemon(self.connect("spod"), settings, SeccompProfileMetrics(CollectorRegistry()))
-        self.tasks[node] = asyncio.create_task(daemon.run())
+        name = node if operator == OPERATOR else f"{node} of {operator}"
+        self.tasks[name] = asyncio.create_task(daemon.run())
 
     async def stop(self, *names: str) -> None:
         tasks = [self.tasks.pop(name) for name in names or tuple(self.tasks)]
@@ -83,8 +92,9 @@ class Cluster:
         metadata = {"name": name, "namespace": namespace, "labels": labels or {}}
         await self.client.create(PODS, {"metadata": metadata, "spec": spec}, namespace)
 
-    async def add_profile(self, name: str) -> None:
-        body = {"metadata": {"name": name, "namespace": NS}, "spec": {"defaultAction": "SCMP_ACT_ERRNO"}}
+    async def add_profile(self, name: str, **spec: Any) -> None:
+        metadata = {"name": name, "namespace": NS}
+        body = {"metadata": metadata, "spec": {"defaultAction": "SCMP_ACT_ERRNO", **spec}}
         await self.client.create(SECCOMP_PROFILES, body, NS)
 
     async def profile(self, name: str) -> SeccompProfile | None:
@@ -115,8 +125,8 @@ class Cluster:
                 if await condition():
                     return
 
-    def file(self, node: str, name: str) -> Path:
-        return self.root / node / f"var/lib/kubelet/seccomp/operator/{NS}/{name}.json"
+    def file(self, node: str, name: str, namespace: str = NS) -> Path:
+        return self.root / node / f"var/lib/kubelet/seccomp/operator/{namespace}/{name}.json"
 
     def object_writes(self) -> int:
         return len(self.server.requests(is_object_write))
@@ -295,3 +305,129 @@ async def test_file_changed_by_hand_is_restored(cluster: Cluster, change: str) -
 
     await cluster.until(restored)
     assert cluster.object_writes() == before  # nobody else needs to hear of it
+
+
+# Faults
+
+
+async def test_no_file_of_a_running_pod_is_lost_when_all_objects_vanish_and_return(cluster: Cluster) -> None:
+    """As when the CRD is deleted by force and created again."""
+    for name in ("web", "other"):
+        await cluster.add_profile(name)
+        await cluster.wait_for(name, installed)
+    await cluster.add_pod("user", NS, "node-1", path=f"operator/{NS}/web.json")
+    await cluster.wait_for(
+        "web", lambda one: bool(one and one.status and one.status.active_workload_count == 1)
+    )
+    await cluster.stop("manager")
+    for name in ("web", "other"):
+        body: dict[str, Any] = {"metadata": {"finalizers": []}}
+        await cluster.client.patch(SECCOMP_PROFILES, name, NS, body)
+        await cluster.client.delete(SECCOMP_PROFILES, name, NS)
+
+    async def only_the_used_one_is_left() -> bool:
+        listed = await cluster.listed()
+        return listed == {
+            "node-0": {},
+            "node-1": {f"SeccompProfile/{NS}/web": "Terminating"},
+            "node-2": {},
+        }
+
+    await cluster.until(only_the_used_one_is_left)
+    assert cluster.file("node-1", "web").exists()
+    await cluster.stop("node-1")
+    cluster.start_daemon("node-1")
+    cluster.start_manager()
+    await cluster.add_profile("web")
+    await cluster.wait_for("web", installed)
+    assert "SCMP_ACT_ERRNO" in cluster.file("node-1", "web").read_text()
+
+
+async def test_two_operators_on_one_node_leave_each_others_files(cluster: Cluster) -> None:
+    await cluster.stop("node-0")
+    cluster.start_daemon("node-0", namespaces=(NS, OPERATOR))
+    second = "second-operator"
+    cluster.start_daemon("node-0", operator=second, namespaces=("team-b", second))
+    for namespace in (NS, "team-b"):
+        body = {"metadata": {"name": "web"}, "spec": {"defaultAction": "SCMP_ACT_LOG"}}
+        await cluster.client.create(SECCOMP_PROFILES, body, namespace)
+    ours, theirs = cluster.file("node-0", "web"), cluster.file("node-0", "web", "team-b")
+
+    async def claims_of(operator: str) -> set[str]:
+        page = await cluster.client.list_all(PROFILE_NODE_STATUSES, operator)
+        return {key for one in page.items if one.node_name == "node-0" for key in one.profiles}
+
+    async def both_there() -> bool:
+        await cluster.profile("web")
+        return ours.exists() and theirs.exists()
+
+    await cluster.until(both_there)
+    assert await claims_of(OPERATOR) == {f"SeccompProfile/{NS}/web"}
+    assert await claims_of(second) == {"SeccompProfile/team-b/web"}
+
+    await cluster.client.delete(SECCOMP_PROFILES, "web", NS)
+    await cluster.wait_for("web", gone)
+    assert not ours.exists()
+    await cluster.stop(f"node-0 of {second}")
+    cluster.start_daemon("node-0", operator=second, namespaces=("team-b", second))
+    await cluster.add_profile("other")
+    await cluster.wait_for("other", installed)
+    assert theirs.exists()
+
+
+async def test_deletion_does_not_wait_for_a_node_that_was_removed(cluster: Cluster) -> None:
+    await cluster.add_profile("web")
+    await cluster.wait_for("web", installed)
+    await cluster.stop("node-2")
+    await cluster.client.delete(SECCOMP_PROFILES, "web", NS)
+
+    async def only_the_dead_node_lists_it() -> bool:
+        return [node for node, states in (await cluster.listed()).items() if states] == ["node-2"]
+
+    await cluster.until(only_the_dead_node_lists_it)
+    assert await cluster.profile("web") is not None
+    await cluster.client.delete(NODES, "node-2")
+    await cluster.wait_for("web", gone)
+
+    cluster.start_daemon("node-2")  # the machine comes back
+
+    async def cleaned_up() -> bool:
+        return not any((await cluster.listed()).values())
+
+    await cluster.until(cleaned_up)
+    assert not cluster.file("node-2", "web").exists()
+
+
+@pytest.mark.parametrize("node", ["node-1", ""], ids=["scheduled", "not-scheduled-yet"])
+async def test_pod_created_just_before_the_deletion_keeps_its_file(cluster: Cluster, node: str) -> None:
+    names = [f"web-{n}" for n in range(5)]
+    for name in names:
+        await cluster.add_profile(name)
+        await cluster.wait_for(name, installed)
+    for name in names:  # nobody waits for a watch to show the pod
+        await cluster.add_pod(f"user-of-{name}", NS, node, path=f"operator/{NS}/{name}.json")
+        await cluster.client.delete(SECCOMP_PROFILES, name, NS)
+    for name in names:
+        await cluster.wait_for(name, terminating)
+
+    async def terminating_everywhere() -> bool:
+        wanted = {f"SeccompProfile/{NS}/{name}": "Terminating" for name in names}
+        return all(states == wanted for states in (await cluster.listed()).values())
+
+    await cluster.until(terminating_everywhere)
+    assert all(cluster.file(one, name).exists() for name in names for one in cluster.nodes)
+    for name in names:
+        await cluster.client.delete(PODS, f"user-of-{name}", NS)
+    for name in names:
+        await cluster.wait_for(name, gone)
+    assert not list(cluster.root.glob("*/var/lib/kubelet/seccomp/operator/*/*"))
+
+
+async def test_oddities_of_a_profile_are_warnings_in_its_status(cluster: Cluster) -> None:
+    spec = {"syscalls": [{"action": "SCMP_ACT_ALLOW", "names": ["read", "no_such_call"]}]}
+    await cluster.add_profile("web", **spec)
+    await cluster.wait_for("web", installed)
+    found = await cluster.profile("web")
+    assert found is not None
+    assert found.status is not None
+    assert found.status.warnings == ["unknown syscalls, ignored by container runtimes: no_such_call"]
