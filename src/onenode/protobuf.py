@@ -69,7 +69,8 @@ _MESSAGES: Final = {
         "Secret": "1 metadata ObjectMeta, 2 data bytesmap, 3 type str, 4 stringData map, 5 immutable* bool",
         "ServiceAccount": "1 metadata ObjectMeta, 4 automountServiceAccountToken* bool",
         "Role": "1 metadata ObjectMeta, 2 rules[] PolicyRule",
-        "ClusterRole": "1 metadata ObjectMeta, 2 rules[] PolicyRule",
+        "ClusterRole": "1 metadata ObjectMeta, 2 rules[] PolicyRule, 3 aggregationRule* AggregationRule",
+        "AggregationRule": "1 clusterRoleSelectors[] LabelSelector",
         "PolicyRule": "1 verbs[] str, 2 apiGroups[] str, 3 resources[] str, 4 resourceNames[] str, "
         "5 nonResourceURLs[] str",
         "RoleBinding": "1 metadata ObjectMeta, 2 subjects[] Subject, 3 roleRef RoleRef",

@@ -145,6 +145,30 @@ def test_kubectl_creates_roles_and_shows_them(cluster: DevCluster) -> None:
     assert run(cluster, "get", "nodes", "--as=eve").returncode == 1
 
 
+def test_right_to_read_is_no_right_to_run_commands(cluster: DevCluster) -> None:
+    # kubectl reads the pod first; exec itself begins as a GET of a WebSocket.
+    read = ("create", "role", "peek", "--verb=get", "--resource=pods,pods/exec", "-n", "t")
+    assert run(cluster, *read).returncode == 0
+    bind = ("create", "rolebinding", "peek", "--role=peek", "--user=peeker", "-n", "t")
+    assert run(cluster, *bind).returncode == 0
+    spec = {"containers": [{"name": "c", "image": "none"}], "nodeSelector": {"no": "node"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "idle", "namespace": "t"}, "spec": spec}
+    cluster.apply(pod)
+    command = ("-n", "t", "exec", "idle", "--", "ls")
+    assert 'cannot create resource "pods/exec"' in run(cluster, "--as=peeker", *command).stderr
+    assert "cannot" not in run(cluster, *command).stderr
+
+
+def test_aggregated_role(cluster: DevCluster) -> None:
+    create = ("create", "clusterrole", "all-of-it", "--aggregation-rule=part=yes")
+    assert run(cluster, *create).returncode == 0
+    part = ("create", "clusterrole", "part", "--verb=get", "--resource=secrets")
+    assert run(cluster, *part).returncode == 0
+    assert run(cluster, "label", "clusterrole", "part", "part=yes").returncode == 0
+    rules = json.loads(run(cluster, "get", "clusterrole", "all-of-it", "--output=json").stdout)["rules"]
+    assert rules == [{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}]
+
+
 def post(cluster: DevCluster, path: str, body: dict[str, Any], *flags: str) -> Any:
     done = run(cluster, "create", "--raw", path, "-f", "-", *flags, stdin=json.dumps(body))
     return json.loads(done.stdout) if done.returncode == 0 else done.stderr

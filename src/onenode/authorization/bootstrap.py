@@ -15,7 +15,7 @@ Obj = dict[str, Any]
 
 AGGREGATE_LABEL: Final = f"{RBAC}/aggregate-to-"
 """Followed by ``admin``, ``edit`` or ``view``."""
-_AUTOUPDATE: Final = f"{RBAC}/autoupdate"
+_AUTOUPDATE: Final = "rbac.authorization.kubernetes.io/autoupdate"
 _LABELS: Final = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 
 _EVERYBODY: Final = ("system:authenticated", "system:unauthenticated")
@@ -24,6 +24,9 @@ _WRITE: Final = ("create", "delete", "deletecollection", "patch", "update")
 _HEALTH: Final = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 _API: Final = ("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*")
 _DISCOVERY: Final = (*_API, "/readyz", "/version", "/version/")
+
+_SCALED: Final = ("deployments", "replicasets")
+_WORKLOADS: Final = ("daemonsets", *_SCALED)
 
 
 def _rule(verbs: tuple[str, ...], group: str, *resources: str) -> Obj:
@@ -85,11 +88,16 @@ def _user_roles() -> list[Obj]:
         _rule(_WRITE, "", "configmaps", "events", "secrets", "serviceaccounts"),
         _rule(("create",), "", "serviceaccounts/token"),
         _rule((*_WRITE, *_READ), "coordination.k8s.io", "leases"),
+        _rule(_WRITE, "apps", *_WORKLOADS, *(f"{name}/scale" for name in _SCALED)),
+        _rule(_WRITE, "batch", "jobs"),
     ]
     view = [
         _rule(_READ, "", "configmaps", "pods", "serviceaccounts"),
         _rule(_READ, "", "bindings", "events", "namespaces/status", "pods/log", "pods/status"),
         _rule(_READ, "", "namespaces"),
+        _rule(_READ, "apps", *_WORKLOADS, *(f"{name}/status" for name in _WORKLOADS)),
+        _rule(_READ, "apps", *(f"{name}/scale" for name in _SCALED)),
+        _rule(_READ, "batch", "jobs", "jobs/status"),
     ]
     return [
         _aggregated("admin"),

@@ -110,7 +110,7 @@ def test_lost_default_rules_come_back_unless_declined(store: Store) -> None:
         role = store.get(CLUSTER_ROLES, None, name)
         assert role is not None
         role["rules"] = []
-        role["metadata"]["annotations"] = {f"{GROUP}/autoupdate": autoupdate}
+        role["metadata"]["annotations"] = {"rbac.authorization.kubernetes.io/autoupdate": autoupdate}
         store.update(CLUSTER_ROLES, role)
     ClusterRoles(store).start()
     assert allowed(store, KNOWN, "get", path="/api")
