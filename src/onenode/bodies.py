@@ -33,10 +33,8 @@ _BAD_TYPE_META: Final = (
 )
 
 
-class Body(dict[str, Any]):
-    """A decoded object that remembers the keys it was given twice."""
-
-    duplicates: tuple[str, ...] = ()
+Body = dict[str, Any]
+"""A decoded object."""
 
 
 def json_problem(text: bytes) -> str | None:
@@ -77,7 +75,7 @@ def decode_object(request: Request, resource: Resource) -> Body:
         text = f"json: cannot unmarshal {kind} into Go value of type {_BAD_TYPE_META}"
         shown = request.body.hex()
         raise bad_request(f"{where}couldn't get version/kind; json parse error: {text} ({shown})")
-    return _checked(Body(value), resource, request.body, where)
+    return _checked(dict(value), resource, request.body, where)
 
 
 def decode_protobuf_body(body: bytes) -> Body:

@@ -47,6 +47,7 @@ def patch_object(write: Write, request: Request) -> Written:
     accepted = [JSON_PATCH, MERGE, *([] if write.resource.custom else [STRATEGIC]), APPLY]
     if request.content_type not in accepted:
         raise unsupported_media_type(accepted)
+    write.is_patch = True
     if request.content_type == APPLY:
         return _Apply(write, request).run()
     return _Patch(write, request).run()
@@ -71,7 +72,6 @@ class _Patch:
             raise ApiError(error.code, error.reason, error.message, details) from error
         self._check(patched, body)
         write.check_place(own_metadata(patched))
-        write._patches = True
         return write.update_object(old, patched)
 
     def _body(self) -> Any:

@@ -74,6 +74,8 @@ class Write:
     name: str = ""
     subresource: str = ""
     options: Options
+    is_patch: bool = False
+    """What is written comes from the stored object, changed by a patch."""
     warnings: list[str] = field(default_factory=list)
 
     # Entry points
@@ -217,7 +219,7 @@ class Write:
         metadata = own_metadata(obj)
         self._check_version(metadata, old_record)
         sent = dict(metadata)
-        self._check_uid(metadata, old, is_patch=applied)
+        self._check_uid(metadata, old)
         keep_system_fields(metadata, old["metadata"])
         metadata["resourceVersion"] = str(old_record.revision)
         self._check_kind(obj, metadata)
@@ -257,9 +259,9 @@ class Write:
         if int(version) != old.revision:
             raise conflict(self.resource, self.name)
 
-    def _check_uid(self, metadata: Obj, old: Obj, *, is_patch: bool) -> None:
+    def _check_uid(self, metadata: Obj, old: Obj) -> None:
         uid, real = metadata.get("uid"), old["metadata"].get("uid")
-        if is_patch or not uid or uid == real or self._patches:
+        if self.is_patch or not uid or uid == real:
             return
         group = f"{self.resource.group}/" if self.resource.group else ""
         where = f"{self.namespace}/" if self.namespace else ""
@@ -269,8 +271,6 @@ class Write:
             f"{uid}, UID in object meta: {real}"
         )
         raise conflict(self.resource, self.name, text)
-
-    _patches: bool = False
 
     def _keep_foreign_parts(self, obj: Obj, old: Obj) -> Obj:
         """A write of the object leaves the status alone, a write of the status leaves the rest alone."""
