@@ -17,6 +17,7 @@ from onenode.workloads.columns import (
     JOB_COLUMNS,
     REPLICA_SET_COLUMNS,
 )
+from onenode.workloads.services import ENDPOINTS_COLUMNS, SERVICE_COLUMNS
 
 __all__ = ["CRDS", "GROUP_ORDER", "NAMESPACES", "builtin_resources"]
 
@@ -76,6 +77,10 @@ def _core() -> list[Resource]:
     return [
         _resource("", "v1", "Binding", "bindings", verbs=("create",)),
         _resource("", "v1", "ConfigMap", "configmaps", short_names=("cm",), plain_selectors=True),
+        _resource(
+            "", "v1", "Endpoints", "endpoints",
+            short_names=("ep",), columns=ENDPOINTS_COLUMNS, plain_selectors=True,
+        ),
         _resource("", "v1", "Event", "events", short_names=("ev",), selectable=_EVENT_FIELDS),
         _resource(
             "", "v1", "Namespace", "namespaces",
@@ -98,6 +103,11 @@ def _core() -> list[Resource]:
         _resource(
             "", "v1", "ServiceAccount", "serviceaccounts",
             short_names=("sa",), plain_selectors=True, subresources={"token": token},
+        ),
+        _resource(
+            "", "v1", "Service", "services",
+            short_names=("svc",), categories=("all",), subresources=_STATUS, columns=SERVICE_COLUMNS,
+            name_problems=label_problems, selectable=METADATA_FIELDS | {"spec.clusterIP", "spec.type"},
         ),
     ]  # fmt: skip
 

@@ -21,6 +21,7 @@ from onenode.service_accounts import ServiceAccounts
 from onenode.store import StoreError, Watch
 from onenode.watch import Event, SlowWatcherError
 from onenode.workloads.controller import Workloads
+from onenode.workloads.endpoints import Endpoints
 
 __all__ = ["Controller", "Controllers"]
 
@@ -49,6 +50,7 @@ class Controllers:
             ClusterRoles(context.store),
             ServiceAccounts(context.store, ca_text),
             Workloads(context),
+            Endpoints(context),
             Scheduler(context.store),
             GarbageCollector(context.store, context.registry),
             Namespaces(context.store, context.registry),

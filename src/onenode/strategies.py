@@ -15,7 +15,7 @@ from onenode.authorization.validation import default_binding, validate_binding, 
 from onenode.causes import Cause
 from onenode.object_names import config_key_problems
 from onenode.registry import Resource
-from onenode.workloads import kinds
+from onenode.workloads import kinds, services
 
 __all__ = ["CUSTOM", "Strategy", "strategy_of"]
 
@@ -219,6 +219,12 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
     ),
     "secrets": Strategy(default=_default_secret, validate=_validate_secret),
     "serviceaccounts": Strategy(answers_object_on_delete=True),
+    "services": Strategy(
+        default=services.default_service,
+        prepare_create=services.prepare_service,
+        prepare_update=services.update_service,
+        validate=services.validate_service,
+    ),
 }
 _PLAIN: Final = Strategy()
 
