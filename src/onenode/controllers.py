@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from onenode.authorization.aggregation import ClusterRoles
 from onenode.context import Context
 from onenode.definitions import Definitions
+from onenode.event_expiry import EventExpiry
 from onenode.garbage import GarbageCollector
 from onenode.namespaces import Namespaces
 from onenode.scheduler import Scheduler
@@ -54,6 +55,7 @@ class Controllers:
             Scheduler(context.store),
             GarbageCollector(context.store, context.registry),
             Namespaces(context.store, context.registry),
+            EventExpiry(context.store),
         )
         self._watch: Watch | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -47,10 +48,10 @@ class Api:
 
 
 @asynccontextmanager
-async def running_api() -> AsyncIterator[Api]:
-    """An empty API with its controllers at work."""
+async def running_api(database: Path | str = ":memory:") -> AsyncIterator[Api]:
+    """An API with its controllers at work; empty unless the database holds something."""
     api: Api | None = None
-    store = Store(":memory:", lambda: api.now if api else datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    store = Store(database, lambda: api.now if api else datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     app = create_app(store, None, Authenticator(store, "secret", _KEY), ca_text="CA")
     transport = httpx2.ASGITransport(app=app)
     headers = {"Authorization": "Bearer secret", "User-Agent": "test/1"}

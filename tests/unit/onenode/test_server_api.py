@@ -1,6 +1,7 @@
 """The API over HTTP: what the recorded scenarios do not cover."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -262,6 +263,30 @@ async def test_openapi_version_two_is_an_empty_document(api: Api) -> None:
     answer = await api.client.get("/openapi/v2", headers={"Accept": kind})
     assert answer.content.startswith(b"\n\x032.0")
     assert (await api.client.get("/openapi/v2")).json()["paths"] == {}
+
+
+async def test_events_go_an_hour_after_their_last_change(api: Api) -> None:
+    events = "/api/v1/namespaces/default/events"
+    for name in ("old", "repeated"):
+        await api.call("POST", events, {"metadata": {"name": name}, "involvedObject": {"kind": "Node"}}, 201)
+    api.tick(1800)
+    await api.merge(f"{events}/repeated", {"count": 2})
+    api.tick(1801)
+    await api.call("POST", events, {"metadata": {"name": "new"}, "involvedObject": {"kind": "Node"}}, 201)
+    left = await api.call("GET", events)
+    assert [item["metadata"]["name"] for item in left["items"]] == ["new", "repeated"]
+
+
+async def test_restart_serves_what_was_defined(tmp_path: Path) -> None:
+    path = "/apis/example.com/v1/namespaces/default/things"
+    async with running_api(tmp_path / "db") as api:
+        await api.call("POST", CRDS, a_definition("things", "Thing"), 201)
+        body = {"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}}
+        before = await api.call("POST", path, body, 201)
+        revision = api.store.revision
+    async with running_api(tmp_path / "db") as api:
+        assert await api.call("GET", f"{path}/t") == before
+        assert api.store.revision == revision
 
 
 # Speed that others rely on
