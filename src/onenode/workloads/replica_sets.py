@@ -75,8 +75,8 @@ class ReplicaSets:
         }
         if failure is not None:
             old = next((c for c in before.get("conditions") or [] if c["type"] == failure["type"]), None)
-            if old is not None and old.get("status") == "True":
-                failure["lastTransitionTime"] = old["lastTransitionTime"]
-            status["conditions"] = [failure]
+            # The first failure stays: the next text names another pod, and writing it would be one more
+            # change to react to, without end.
+            status["conditions"] = [failure if old is None else old]
         self._objects.set_status(record, status)
         return again_s
