@@ -36,6 +36,7 @@ Obj = dict[str, Any]
 
 _VERBS: Final = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 _SCOPES: Final = ("Cluster", "Namespaced")
+_COLUMN_TYPES: Final = ("boolean", "date", "integer", "number", "string")
 
 
 def default_definition(obj: Obj) -> None:
@@ -136,12 +137,20 @@ def _version_causes(versions: list[Obj]) -> list[Cause]:
 def _column_causes(version: Obj, path: str) -> list[Cause]:
     found: list[Cause] = []
     for index, column in enumerate(version.get("additionalPrinterColumns") or []):
+        where = f"{path}.additionalPrinterColumns[{index}]"
+        if not column.get("name"):
+            found.append(causes.required(f"{where}.name"))
+        one_of = f"must be one of {','.join(_COLUMN_TYPES)}"
+        kind = column.get("type")
+        if not kind:
+            found.append(causes.required(f"{where}.type", one_of))
+        elif kind not in _COLUMN_TYPES:
+            found.append(causes.invalid(f"{where}.type", kind, one_of))
         text = column.get("jsonPath") or ""
         try:
             compile_path(text)
         except JsonPathError as error:
-            where = f"{path}.additionalPrinterColumns[{index}].jsonPath"
-            found.append(causes.invalid(where, text, str(error)))
+            found.append(causes.invalid(f"{where}.jsonPath", text, str(error)))
     return found
 
 

@@ -26,6 +26,7 @@ from onenode.status import (
     not_found,
     not_supported_on,
     resource_unknown,
+    warning_headers,
 )
 from onenode.subresources import bind_pod, finalize_namespace, make_token, read_log
 from onenode.watching import watch_objects
@@ -257,12 +258,4 @@ def _json(document: object, request: Request) -> Answer:
 
 
 def _written(written: Written, renderer: Renderer) -> Answer:
-    headers = [("Warning", _warning(text)) for text in written.warnings]
-    return renderer.one(written.stored, written.status, headers)
-
-
-def _warning(text: str) -> str:
-    """The value of a Warning header; nothing in it can end the header."""
-    clean = "".join(c if c.isprintable() and ord(c) < 128 else "?" for c in text)
-    escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{escaped}"'
+    return renderer.one(written.stored, written.status, warning_headers(written.warnings))

@@ -127,16 +127,6 @@ def _default_event(obj: Obj) -> None:
     event_versions.complete_core(obj)
 
 
-def _validate_event(obj: Obj, old: Obj | None) -> list[Cause]:
-    if old is not None:
-        return []
-    wanted = obj["metadata"].get("namespace")
-    told = (obj.get("involvedObject") or {}).get("namespace", "")
-    if told == wanted or (not told and wanted == "default") or obj.get("eventTime"):
-        return []
-    return [causes.invalid("involvedObject.namespace", told, "does not match event.namespace")]
-
-
 def _default_lease(obj: Obj) -> None:
     obj.setdefault("spec", {})
 
@@ -182,7 +172,7 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
         validate=kinds.validate_deployment,
         counts_generation=True,
     ),
-    "events": Strategy(default=_default_event, validate=_validate_event, create_on_update=True),
+    "events": Strategy(default=_default_event, create_on_update=True),
     "jobs.batch": Strategy(
         default=kinds.default_job,
         prepare_create=kinds.prepare_job,

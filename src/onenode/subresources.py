@@ -11,9 +11,12 @@ from onenode import causes
 from onenode.answers import TEXT, Answer
 from onenode.auth import DEFAULT_TOKEN_S, ISSUER
 from onenode.bodies import decode_protobuf_body, json_problem
+from onenode.builtin_schema import schema_of
 from onenode.causes import Cause
 from onenode.clock import timestamp
 from onenode.context import Context
+from onenode.go_nulls import read_nulls
+from onenode.go_types import decoding_problem
 from onenode.negotiation import PROTOBUF, Form, encode
 from onenode.pod_access import InvalidLogOptionError, LogError, log_request
 from onenode.registry import Resource
@@ -28,7 +31,7 @@ _SHORTEST_TOKEN_S: Final = 600
 _LONGEST_TOKEN_S: Final = 1 << 32
 
 
-def _body(request: Request) -> Obj:
+def _body(request: Request, group: str, kind: str) -> Obj:
     if request.content_type == PROTOBUF:
         return decode_protobuf_body(request.body)
     problem = json_problem(request.body)
@@ -37,6 +40,11 @@ def _body(request: Request) -> Obj:
     body = msgspec.json.decode(request.body)
     if not isinstance(body, dict):
         raise bad_request("the body of the request is not an object")
+    schema = schema_of(group, "v1", kind)
+    problem = decoding_problem(body, schema)
+    if problem is not None:
+        raise bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: {problem}')
+    read_nulls(body, schema)
     return body
 
 
@@ -51,7 +59,7 @@ def bind_pod(
     context: Context, request: Request, resource: Resource, namespace: str | None, name: str = ""
 ) -> Answer:
     """``pods/NAME/binding``, or ``bindings`` with the name in the body: choose the node."""
-    body = _body(request)
+    body = _body(request, "", "Binding")
     name = name or str((body.get("metadata") or {}).get("name", ""))
     target = body.get("target") or {}
     if not target.get("name"):
@@ -75,7 +83,7 @@ def bind_pod(
 
 def finalize_namespace(context: Context, request: Request, resource: Resource, name: str) -> Obj:
     """``namespaces/NAME/finalize``: replace the finalizers; the Namespace as it is now."""
-    wanted = (_body(request).get("spec") or {}).get("finalizers") or []
+    wanted = (_body(request, "", "Namespace").get("spec") or {}).get("finalizers") or []
     namespace = _required(context, resource, None, name)
     spec = namespace.setdefault("spec", {})
     if wanted:
@@ -89,7 +97,7 @@ def make_token(
     context: Context, request: Request, resource: Resource, namespace: str | None, name: str
 ) -> Answer:
     """``serviceaccounts/NAME/token``: answer a TokenRequest."""
-    spec = _body(request).get("spec") or {}
+    spec = _body(request, "authentication.k8s.io", "TokenRequest").get("spec") or {}
     account = _required(context, resource, namespace, name)
     expiration = spec.get("expirationSeconds") or DEFAULT_TOKEN_S
     _check_expiration(expiration)
