@@ -114,7 +114,31 @@ DEFINITION: Obj = {
         ],
     },
 }
+TEMPLATE: Obj = {
+    "metadata": {"labels": {"app": "d"}},
+    "spec": {"containers": [{"name": "c", "image": "i"}]},
+}
+DEPLOYMENT: Obj = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "d"},
+    "spec": {
+        "replicas": 1,
+        "selector": {"matchLabels": {"app": "d"}},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}},
+        "template": TEMPLATE,
+    },
+    "status": {},
+}
+ROLE: Obj = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRole",
+    "metadata": {"name": "r"},
+    "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": ["x"]}],
+}
 OBJECTS: list[tuple[str, Obj]] = [
+    ("/apis/apps/v1/namespaces/default/deployments", DEPLOYMENT),
+    ("/apis/rbac.authorization.k8s.io/v1/clusterroles", ROLE),
     ("/api/v1/namespaces/default/pods", POD),
     ("/api/v1/namespaces/default/events", EVENT),
     ("/apis/coordination.k8s.io/v1/namespaces/default/leases", LEASE),
