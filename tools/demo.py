@@ -58,20 +58,26 @@ ANNOTATIONS = f"""\
   annotations:
     seccomp.security.alpha.kubernetes.io/pod: "localhost/{LOCALHOST_PROFILE}"
 """
-POD_TEMPLATE = f"""\
-apiVersion: v1
-kind: PodTemplate
+DEPLOYMENT = f"""\
+apiVersion: apps/v1
+kind: Deployment
 metadata:
   namespace: {NAMESPACE}
   name: myapp
-template:
-  metadata:
-    labels:
+spec:
+  selector:
+    matchLabels:
       app: myapp
-  spec:
-    containers:
-      - name: test-container
-        image: {IMAGE}
+  template:
+    metadata:
+      labels:
+        app: myapp
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: test-container
+          image: {IMAGE}
+          command: [sh, -c, "{TRY_MKDIR}"]
 """
 
 
@@ -190,24 +196,30 @@ class Demo:
         self.wait_until(users, "annotated-pod")
         self.shell(users)
 
-    def patch_template(self) -> None:
+    def patch_deployment(self) -> None:
         """The documented patch with the path from the status."""
-        self.say("Put the profile into a pod template, with the path taken from the profile's status")
-        self.shell("kubectl apply -f -", stdin=POD_TEMPLATE)
+        self.say("Put the profile into a Deployment, with the path taken from the profile's status")
+        rolled = f"kubectl --namespace {NAMESPACE} rollout status deployment/myapp --timeout=30s"
+        self.shell("kubectl apply -f -", stdin=DEPLOYMENT)
+        self.shell(rolled)
         path = (
             f"$(kubectl --namespace {NAMESPACE} get seccompprofile profile1 "
             "--output=jsonpath='{.status.seccompProfile\\.localhostProfile}')"
         )
         patch = (
-            '{"template": {"spec": {"securityContext": {"seccompProfile": '
-            f'{{"type": "Localhost", "localhostProfile": "\'{path}\'"}}}}}}}}}}'
+            '{"spec": {"template": {"spec": {"securityContext": {"seccompProfile": '
+            f'{{"type": "Localhost", "localhostProfile": "\'{path}\'"}}}}}}}}}}}}'
         )
-        self.shell(f"kubectl --namespace {NAMESPACE} patch podtemplate myapp --patch '{patch}'")
+        self.shell(f"kubectl --namespace {NAMESPACE} patch deployment myapp --patch '{patch}'")
+        self.shell(rolled)
         shown = self.shell(
-            f"kubectl --namespace {NAMESPACE} get podtemplate myapp "
-            "--output=jsonpath='{.template.spec.securityContext}' | jq ."
+            f"kubectl --namespace {NAMESPACE} get deployment myapp "
+            "--output=jsonpath='{.spec.template.spec.securityContext}' | jq ."
         )
         self.expect(LOCALHOST_PROFILE, shown)
+        log = f"kubectl --namespace {NAMESPACE} logs deployment/myapp"
+        self.wait_until(log, "Seccomp:\t2")
+        self.shell(log)
 
     def delete_in_use(self, file: Path) -> None:
         """A profile in use stays; it goes with the last pod."""
@@ -217,8 +229,8 @@ class Demo:
         self.wait_until(get, "Terminating")
         self.expect("Terminating", self.shell(get))
         self.shell(f"ls {file}")
-        self.say("Delete the pods: the profile and its file go")
-        self.shell(f"kubectl --namespace {NAMESPACE} delete pod test-pod annotated-pod")
+        self.say("Delete the workloads: the profile and its file go")
+        self.shell(f"kubectl --namespace {NAMESPACE} delete deployment/myapp pod/test-pod pod/annotated-pod")
         self.shell(f"kubectl --namespace {NAMESPACE} wait --for=delete seccompprofile/profile1 --timeout=20s")
         self.shell(f"ls {file}", fails=True)
 
@@ -226,7 +238,7 @@ class Demo:
         """All steps."""
         file = self.create_profile()
         self.run_pods()
-        self.patch_template()
+        self.patch_deployment()
         self.delete_in_use(file)
 
 

@@ -130,9 +130,10 @@ class DevCluster:
         return self.onenode("status", f"--state={self.state}", check=False).returncode == 0
 
     def stop_operator(self) -> None:
-        """Delete pods, profiles and the operator in this order."""
+        """Delete workloads, pods, profiles and the operator in this order."""
         selector = f"--field-selector=metadata.namespace!={OPERATOR_NAMESPACE}"
         gone = ("--ignore-not-found", "--timeout=30s")
+        self.kubectl("delete", "deployments,replicasets,daemonsets,jobs", "--all", "--all-namespaces", *gone)
         self.kubectl("delete", "pods", "--all-namespaces", selector, "--grace-period=1", *gone)
         self.kubectl("delete", "seccompprofiles", "--all", "--all-namespaces", *gone)
         # Longer than the grace period of a pod that does not stop by itself.
