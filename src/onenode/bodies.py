@@ -15,6 +15,7 @@ from onenode.protobuf import ProtobufError, decode_protobuf
 from onenode.registry import Resource
 from onenode.requests import Request
 from onenode.status import ApiError, bad_request, unsupported_media_type
+from onenode.yaml_text import load_yaml, yaml_problem
 
 __all__ = [
     "Body",
@@ -93,7 +94,7 @@ def decode_protobuf_body(body: bytes) -> Body:
 def _parse(text: bytes, media: str) -> tuple[Any, str | None]:
     if media == YAML:
         try:
-            return _plain(yaml.load(text, Loader=yaml.CSafeLoader)), None
+            return load_yaml(text), None
         except yaml.YAMLError as error:
             return None, f"error converting YAML to JSON: {yaml_problem(error)}"
     problem = json_problem(text)
@@ -101,23 +102,6 @@ def _parse(text: bytes, media: str) -> tuple[Any, str | None]:
         return None, problem
     value = msgspec.json.decode(text)
     return value, ("nesting too deep" if _depth(value) > _DEEPEST else None)
-
-
-def yaml_problem(error: yaml.YAMLError) -> str:
-    """What Go's YAML decoder says about the same text."""
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return f"yaml: {error}".replace("\n", " ")
-    lines = [mark.line for mark in (error.context_mark, error.problem_mark) if mark is not None]
-    line = next((one for one in lines if one), 0)
-    # Go counts lines of the scanner from the line before.
-    line += 1 if line and isinstance(error, yaml.scanner.ScannerError) else 0
-    where = f"line {line}: " if line else ""
-    return f"yaml: {where}{error.problem}"
-
-
-def _plain(value: Any) -> Any:
-    """YAML's dates and non-text keys as JSON has them."""
-    return json.loads(json.dumps(value, default=str))
 
 
 def _depth(value: Any) -> int:

@@ -10,7 +10,7 @@ import yaml
 
 from onenode import causes
 from onenode.apply import ApplyConflict, ApplyTypeError, server_side_apply
-from onenode.bodies import decode_patch_body, yaml_problem
+from onenode.bodies import decode_patch_body
 from onenode.clock import timestamp
 from onenode.metadata import in_go_order, own_metadata
 from onenode.patch import PatchError, json_patch, merge_patch
@@ -27,6 +27,7 @@ from onenode.status import (
 from onenode.strategic_merge import strategic_merge_patch
 from onenode.watch import Record
 from onenode.writing import Write, Written
+from onenode.yaml_text import load_yaml, yaml_problem
 
 __all__ = ["APPLY", "patch_object"]
 
@@ -153,7 +154,7 @@ class _Apply:
 
     def _body(self) -> Obj:
         try:
-            body = yaml.load(self.request.body, Loader=yaml.CSafeLoader)
+            body = load_yaml(self.request.body)
         except yaml.YAMLError as error:
             text = yaml_problem(error)
             raise bad_request(f"error decoding YAML: error converting YAML to JSON: {text}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import socket
@@ -170,11 +171,16 @@ class _Replay:
         body = RAW_BODIES.get((self._number, step["n"]))
         if body is None and recorded.get("body") is not None:
             body = recorded["body"]
+            if isinstance(body, dict) and "base64" in body:
+                return self._build(recorded, headers, base64.b64decode(body["base64"]))
             if not isinstance(body, str):
                 body = json.dumps(body)
             body = self._bindings.fill(body)
+        return self._build(recorded, headers, (body or "").encode())
+
+    def _build(self, recorded: Obj, headers: dict[str, str], body: bytes) -> httpx2.Request:
         url = httpx2.URL(self._base + self._bindings.fill(recorded["path"]))
-        return self._client.build_request(recorded["method"], url, headers=headers, content=body or b"")
+        return self._client.build_request(recorded["method"], url, headers=headers, content=body)
 
     async def _compare(self, step: Obj) -> None:
         wanted = step["response"]

@@ -226,6 +226,11 @@ async def _all_profiles(setup: Setup) -> None:
         await setup.profile(name)
 
 
+async def _a_token(setup: Setup) -> dict[str, str]:
+    token, _ = setup.app.context.auth.issue_token("transcripts", "default")
+    return {"<token>": token}
+
+
 async def _restricted(setup: Setup) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     await setup.call("POST", "/api/v1/namespaces", {"metadata": {"name": "restricted", "labels": labels}})
@@ -249,6 +254,8 @@ SCENES: dict[tuple[str, int], Scene] = {
     ),
     ("36", 0): _collections,
     ("36", 8): lambda setup: setup.profile("dc-f", finalizers=["example.com/x"]),
+    ("36", 10): lambda setup: setup.merge(f"{PROFILES}/dc-f", {"metadata": {"finalizers": None}}),
+    ("40", 0): _a_token,
     ("41", 3): _bound_pod,
     ("42", 0): _restricted,
     ("50", 0): _profiles("k0"),
@@ -277,12 +284,13 @@ SCENES: dict[tuple[str, int], Scene] = {
 """What was done before a step of a scenario; may tell values of placeholders."""
 
 UNMARKED: dict[str, tuple[str, str]] = {
+    "40": ('"uid": "admin-uid",', ""),
     "52": ('"1815"', '"<rv-6>"'),
     "20": ("xxxbz2cm", "xxx<suffix-20>"),
     "45": ("5c89bddd98", "<suffix-451><suffix-452>"),
     "29": ("- 0s\\n", "- <age>\\n"),
 }
-"""Values that were not replaced by a placeholder: text in the file -> what stands for it."""
+"""Values of the recorded server without a placeholder: text in the file -> what stands for it here."""
 
 RACES: frozenset[tuple[str, int]] = frozenset(
     (number, step)
