@@ -98,7 +98,7 @@ class ReflectorSettings:
     """A watch that is silent for this long (no bookmark either) is given up; half-open connections are."""
     first_retry_s: float = 0.2
     """Pause after the first failure; it doubles up to ``max_retry_s``, with jitter."""
-    max_retry_s: float = 30.0
+    max_retry_s: float = 10.0
     """Longest pause between two attempts."""
 
 

@@ -149,7 +149,11 @@ def test_bad_rules_are_refused(kind: str, rule: dict[str, Any], fields: list[str
 
 def test_bad_bindings_are_refused() -> None:
     role: dict[str, Any] = {"apiGroup": GROUP, "kind": "Role", "name": "r"}
-    good: dict[str, Any] = {"kind": "RoleBinding", "roleRef": role, "subjects": [{"kind": "ServiceAccount", "name": "a"}]}
+    good: dict[str, Any] = {
+        "kind": "RoleBinding",
+        "roleRef": role,
+        "subjects": [{"kind": "ServiceAccount", "name": "a"}],
+    }
     assert validate_binding(good, None) == []
     bad: dict[str, Any] = {
         "kind": "ClusterRoleBinding",
