@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Final, Protocol
 
+from msgspec import structs
+
 from spo import klog
 from spo.api.node_status import NodeProfileState, ProfileState, SecurityProfileNodeStatus
 from spo.errors import SpoError
@@ -18,7 +20,10 @@ log = klog.get("node-status")
 FIRST_RETRY_S: Final = 0.5
 LONGEST_RETRY_S: Final = 30.0
 FLUSH_S: Final = 2.0
-MAX_MESSAGE: Final = 512  # one object carries the messages of all profiles of the node
+MAX_MESSAGE: Final = 512
+MAX_MESSAGES: Final = 128 * 1024
+"""Characters of all messages together: one object carries those of all profiles of the node, and an
+object that is too large is refused as a whole."""
 
 Entries = Mapping[str, NodeProfileState]
 """``<Kind>/<namespace>/<name>`` -> what this node says about it."""
@@ -154,7 +159,7 @@ class NodeStatusReporter:
     async def _write(self) -> None:
         self._changed.clear()
         self._due.clear()
-        snapshot = dict(self._entries)
+        snapshot = within_budget(self._entries)
         if snapshot == self._stored:
             return
         self._stored = None
@@ -211,5 +216,17 @@ class NodeStatusReporter:
         self._wake()
 
 
-def _shortened(message: str) -> str:
-    return message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
+def within_budget(entries: Entries) -> dict[str, NodeProfileState]:
+    """The entries, with shorter messages if there are so many that the object would become too large."""
+    lengths = [len(entry.message) for entry in entries.values() if entry.message]
+    if sum(lengths) <= MAX_MESSAGES:
+        return dict(entries)
+    share = MAX_MESSAGES // len(lengths)
+    return {
+        key: structs.replace(entry, message=_shortened(entry.message, share))
+        for key, entry in entries.items()
+    }
+
+
+def _shortened(message: str, limit: int = MAX_MESSAGE) -> str:
+    return message if len(message) <= limit else message[: max(0, limit - 1)] + "…"
