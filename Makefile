@@ -23,7 +23,8 @@ down: setup ## Stop it and remove what it put on this machine
 test: check ## Everything: check, then the tests that need root, Podman, or a cluster
 	$(PYTHON) -m pytest tests/contract tests/e2e
 
-check: setup lint types layers unit ## Format, lint, types, layers, unit tests; no root needed
+check: setup ## Format, lint, types, layers, unit tests; no root needed
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint types layers unit
 
 lint:
 	.venv/bin/ruff format --check $(SOURCES)
