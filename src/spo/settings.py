@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Self
 
 from spo.errors import SpoError
-from spo.names import OPERATOR_NAME
+from spo.names import OPERATOR_NAME, SPOD_NAME
 
 
 class MissingSettingError(SpoError):
@@ -44,6 +44,8 @@ class DaemonSettings:
     """Namespace of the operator: the node status lives there."""
     namespaces: tuple[str, ...] = ()
     """Namespaces whose profiles are installed; empty: all."""
+    spod_name: str = SPOD_NAME
+    """The SecurityProfilesOperatorDaemon, in the operator's namespace, that holds for this daemon."""
     host_root: PurePosixPath = PurePosixPath("/")
     """Where the node's file system is seen; ``/`` in a pod, whose hostPath volumes keep their paths."""
     cache_sync_timeout_s: float = 120.0
@@ -53,12 +55,15 @@ class DaemonSettings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read ``NODE_NAME``, ``OPERATOR_NAMESPACE``, ``RESTRICT_TO_NAMESPACE``, ``SPO_HOST_ROOT``."""
+        """Read ``NODE_NAME``, ``OPERATOR_NAMESPACE``, ``RESTRICT_TO_NAMESPACE``, ``SPOD_NAME``,
+        ``SPO_HOST_ROOT``.
+        """
         operator_namespace = _required(env, "OPERATOR_NAMESPACE")
         return cls(
             node_name=_required(env, "NODE_NAME"),
             operator_namespace=operator_namespace,
             namespaces=_watched_namespaces(env, operator_namespace),
+            spod_name=env.get("SPOD_NAME") or SPOD_NAME,
             host_root=PurePosixPath(env.get("SPO_HOST_ROOT") or "/"),
         )
 

@@ -1,7 +1,7 @@
 """SecurityProfileNodeStatus: what is installed on one node."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -9,6 +9,24 @@ from spo.api.constraints import ATOMIC_MAP, MAX_MESSAGE, MAX_NAME, schema, words
 from spo.api.meta import ObjectMeta
 from spo.api.resource import Resource
 from spo.names import API_GROUP
+
+
+class StatusKey(NamedTuple):
+    """Which profile an entry of a node status is about."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """The key in :attr:`SecurityProfileNodeStatus.profiles`."""
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+    @classmethod
+    def parse(cls, key: str) -> "StatusKey | None":
+        """The parts of a key; ``None`` if it cannot be one."""
+        parts = key.split("/")
+        return cls(*parts) if len(parts) == 3 and all(parts) else None
 
 
 class ProfileState(StrEnum):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from spo import klog
+from spo.api.node_status import StatusKey
 from spo.host.dir_watch import DirWatch
 from spo.kube.clock import Clock, Timer
 from spo.profiles.file_owner import file_stem
@@ -61,9 +62,8 @@ class FileChanges:
         self._timer = None
         changed, self._changed = self._changed, set()
         for key in tuple(self._claims()):
-            _, _, rest = key.partition("/")
-            namespace, _, name = rest.partition("/")
-            if not changed.isdisjoint(
-                {(None, None), (namespace, None), (namespace, file_stem(name) + SUFFIX)}
+            about = StatusKey.parse(key)
+            if about and not changed.isdisjoint(
+                {(None, None), (about.namespace, None), (about.namespace, file_stem(about.name) + SUFFIX)}
             ):
                 self._wake(key)

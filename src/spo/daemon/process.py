@@ -11,12 +11,14 @@ from spo import klog
 from spo.api.core import PODS
 from spo.api.node_status import PROFILE_NODE_STATUSES, SecurityProfileNodeStatus
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
+from spo.api.spod import SPODS
 from spo.controller import Controller, run_until_stopped
 from spo.controller.cache_sync import caches_synced
 from spo.daemon.file_changes import FileChanges
 from spo.daemon.metrics import SeccompProfileMetrics
 from spo.daemon.node_status import NodeStatusReporter
 from spo.daemon.node_status_store import NodeStatusStore
+from spo.daemon.node_view import CachedNodeView, SpodRules, rules_of
 from spo.daemon.seccomp_events import SeccompProfileEvents
 from spo.daemon.seccomp_profile import SeccompProfileReconciler
 from spo.daemon.wakeups import BASE_INDEX, REFERENCE_INDEX, References, Wakeups, base_of, project_pod
@@ -29,7 +31,6 @@ from spo.kube.events import EventRecorder
 from spo.kube.informer import Informer
 from spo.kube.retry import retry
 from spo.names import PROFILES_ROOT
-from spo.profiles.paths import ProfileKey
 from spo.settings import DaemonSettings
 
 log = klog.get("seccomp-spod")
@@ -75,16 +76,23 @@ class Daemon:
         self._own_status: Informer[SecurityProfileNodeStatus] = Informer(
             client, PROFILE_NODE_STATUSES, (namespace,), field_selector=f"metadata.name={node}", clock=clock
         )
-        self._informers = (self._profiles, self._pods, self._own_status)
+        self._rules: Informer[SpodRules] = Informer(
+            client,
+            SPODS,
+            (namespace,),
+            project=rules_of,
+            field_selector=f"metadata.name={settings.spod_name}",
+            clock=clock,
+        )
+        self._informers = (self._profiles, self._pods, self._own_status, self._rules)
         self._root = Path(settings.host_root) / PROFILES_ROOT.lstrip("/")
         self._dir = SeccompDir(self._root)
         reconciler = SeccompProfileReconciler(
             self._profiles.cache,
-            self._is_referenced,
+            CachedNodeView(self._profiles, self._pods, self._rules),
             self._reporter,
             self._dir,
             events,
-            is_certain=self._is_certain,
             namespaces=settings.namespaces,
             unsupported=unsupported,
         )
@@ -116,6 +124,7 @@ class Daemon:
         self._own_status.add_listener(lambda _, status: self._reporter.observed(status))
         self._profiles.add_unreadable_listener(lambda key: wakeups.file_of(*key))
         self._pods.add_unreadable_listener(lambda _: self._wake_claims(wakeups))
+        self._rules.add_listener(lambda *_: wakeups.all_profiles())
         self._wake_claims(wakeups)
 
     def _wake_claims(self, wakeups: Wakeups) -> None:
@@ -131,15 +140,6 @@ class Daemon:
         else:
             if removed:
                 log.info("Removed unfinished files of an earlier run", count=removed)
-
-    def _is_referenced(self, file: ProfileKey) -> bool:
-        pods = self._pods.cache
-        # A pod that we cannot read may use any file.
-        return bool(pods.by_index(REFERENCE_INDEX, file)) or bool(pods.unreadable)
-
-    def _is_certain(self) -> bool:
-        # Pods that cannot be read count as users of every file; profiles that cannot be read, as present.
-        return self._profiles.last_list_complete and self._pods.last_list_complete
 
 
 async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:

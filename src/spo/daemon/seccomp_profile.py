@@ -1,11 +1,10 @@
 """Make one file below the kubelet's seccomp root equal what the SeccompProfiles of that name want."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from spo import klog
-from spo.api.node_status import ProfileState
+from spo.api.node_status import ProfileState, StatusKey
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller import DONE, Request, Result
 from spo.daemon.node_status import NodeStatusReporter
@@ -38,6 +37,19 @@ class Profiles(Protocol):
         """One object, ``None`` if it does not exist."""
 
 
+class NodeView(Protocol):
+    """What decides about files, besides the profiles; :class:`spo.daemon.node_view.CachedNodeView`."""
+
+    def is_referenced(self, file: ProfileKey) -> bool:
+        """Whether a pod of this node references the file."""
+
+    def is_certain(self, file: ProfileKey) -> bool:
+        """Whether what is absent from the caches is absent; before, the file is not removed."""
+
+    def is_strict(self) -> bool:
+        """Whether a syscall that no architecture has makes a profile invalid."""
+
+
 class Announcer(Protocol):
     """Where users hear about it; :class:`spo.daemon.seccomp_events.SeccompProfileEvents` in production."""
 
@@ -61,29 +73,25 @@ class SeccompProfileReconciler:
     def __init__(
         self,
         profiles: Profiles,
-        is_referenced: Callable[[ProfileKey], bool],
+        view: NodeView,
         reports: NodeStatusReporter,
         seccomp_dir: SeccompDir,
         announcer: Announcer,
         *,
-        is_certain: Callable[[], bool] = lambda: True,
         namespaces: tuple[str, ...] = (),
         unsupported: str = "",
     ) -> None:
         """Take what it works with.
 
         Args:
-            is_referenced: whether a pod of this node references the file.
-            is_certain: whether what is absent from the caches is absent; before, no file is removed.
             namespaces: the watched ones, empty: all. In others an absent object means nothing.
             unsupported: why this node cannot use seccomp profiles, empty if it can.
         """
         self._profiles = profiles
-        self._is_referenced = is_referenced
+        self._view = view
         self._reports = reports
         self._dir = seccomp_dir
         self._announcer = announcer
-        self._is_certain = is_certain
         self._namespaces = namespaces
         self._unsupported = unsupported
 
@@ -148,7 +156,7 @@ class SeccompProfileReconciler:
         namespace = profile.metadata.namespace
         chain = resolve_base(profile, lambda name: self._profiles.get(namespace, name))
         spec = merge(chain)
-        validate(spec)
+        validate(spec, strict_syscalls=self._view.is_strict())
         await asyncio.to_thread(check_filter, spec)
         return render(spec)
 
@@ -156,10 +164,10 @@ class SeccompProfileReconciler:
         key = key_of(profile)
         if self._reports.state(key) is None:
             return DONE  # this node never claimed the file, or has removed it
-        if self._is_referenced(file) or not is_released(profile):
+        if self._view.is_referenced(file) or not is_released(profile):
             self._reports.report(key, ProfileState.TERMINATING, profile.metadata.generation)
             return DONE
-        if not self._is_certain():
+        if not self._view.is_certain(file):
             return LATER
         try:
             await self._remove_file(file)
@@ -174,12 +182,12 @@ class SeccompProfileReconciler:
         """Remove a file that this node once claimed and whose objects are gone."""
         if not claims or (self._namespaces and file.namespace not in self._namespaces):
             return DONE
-        if self._is_referenced(file):
+        if self._view.is_referenced(file):
             for key in claims:
                 known = self._reports.state(key)
                 self._reports.report(key, ProfileState.TERMINATING, known.generation if known else 0)
             return DONE
-        if not self._is_certain():
+        if not self._view.is_certain(file):
             return LATER
         try:
             await self._remove_file(file)
@@ -234,7 +242,7 @@ class SeccompProfileReconciler:
 
 def profile_key(namespace: str, name: str) -> str:
     """Key of a SeccompProfile in node statuses."""
-    return f"{SECCOMP_PROFILES.kind}/{namespace}/{name}"
+    return str(StatusKey(SECCOMP_PROFILES.kind, namespace, name))
 
 
 def key_of(profile: SeccompProfile) -> str:

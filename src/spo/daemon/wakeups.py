@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from spo.api.core import Pod
+from spo.api.node_status import StatusKey
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller import Request
 from spo.daemon.seccomp_profile import version_of
@@ -65,10 +66,14 @@ class Wakeups:
 
     def claimed(self, key: str) -> None:
         """A key of the node status: its object may be gone."""
-        kind, _, rest = key.partition("/")
-        namespace, _, name = rest.partition("/")
-        if kind == SECCOMP_PROFILES.kind and namespace and name:
-            self.file_of(namespace, name)
+        about = StatusKey.parse(key)
+        if about and about.kind == SECCOMP_PROFILES.kind:
+            self.file_of(about.namespace, about.name)
+
+    def all_profiles(self) -> None:
+        """The rules for profiles have changed."""
+        for profile in self._profiles.list():
+            self.file_of(profile.metadata.namespace or "", profile.metadata.name)
 
     def file_of(self, namespace: str, name: str) -> None:
         """Enqueue the file of an object, whatever happened to it."""

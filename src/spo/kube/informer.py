@@ -114,18 +114,13 @@ class Informer(Generic[U]):
             await reflector.synced.wait()
 
     @property
-    def has_synced(self) -> bool:
-        """Whether :meth:`synced` would return at once."""
-        return all(reflector.synced.is_set() for reflector in self._reflectors)
-
-    @property
     def last_list_complete(self) -> bool:
         """Whether absent from the cache means absent from the API server.
 
-        ``False`` before the first list, after the server forgot our version until everything was
-        listed again, and while some object cannot be read.
+        ``False`` before the first list, and after the server forgot our version until everything was
+        listed again. Objects that cannot be read are not absent: see :attr:`Cache.unreadable`.
         """
-        return all(reflector.complete for reflector in self._reflectors) and not self.cache.unreadable
+        return all(reflector.complete for reflector in self._reflectors)
 
     async def run(self) -> None:
         """Follow the API server until cancelled."""

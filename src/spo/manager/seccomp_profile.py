@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
+from spo.api.node_status import StatusKey
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile, SeccompProfileStatus
 from spo.controller import DONE, Request, Result
 from spo.kube.clock import Clock, format_time
@@ -145,7 +146,7 @@ class SeccompProfileReconciler:
 
 
 def _key(profile: SeccompProfile) -> str:
-    return f"{SECCOMP_PROFILES.kind}/{profile.metadata.namespace}/{profile.metadata.name}"
+    return str(StatusKey(SECCOMP_PROFILES.kind, profile.metadata.namespace or "", profile.metadata.name))
 
 
 def _file(profile: SeccompProfile) -> ProfileKey:

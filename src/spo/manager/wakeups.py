@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from spo.api.node_status import StatusKey
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller import Request
 from spo.kube.cache import Cache
@@ -89,6 +90,5 @@ class Wakeups:
 
 def _request(key: str) -> Request | None:
     """The profile that a key of a node status names, ``None`` for other kinds."""
-    kind, _, rest = key.partition("/")
-    namespace, _, name = rest.partition("/")
-    return Request(namespace, name) if kind == SECCOMP_PROFILES.kind and namespace and name else None
+    about = StatusKey.parse(key)
+    return Request(about.namespace, about.name) if about and about.kind == SECCOMP_PROFILES.kind else None

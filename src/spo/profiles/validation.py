@@ -26,8 +26,11 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_]{1,128}")
 _SOCKET_NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]+")
 
 
-def validate(spec: SeccompProfileSpec) -> tuple[str, ...]:
+def validate(spec: SeccompProfileSpec, *, strict_syscalls: bool = False) -> tuple[str, ...]:
     """Check a profile, after its base profiles were merged into it.
+
+    Args:
+        strict_syscalls: refuse syscalls that no architecture has, instead of a warning.
 
     Returns:
         Warnings for the status: the profile can be installed, but may not do what its author meant.
@@ -44,6 +47,11 @@ def validate(spec: SeccompProfileSpec) -> tuple[str, ...]:
     for index, entry in enumerate(spec.syscalls):
         _check_entry(f"syscalls[{index}]", entry)
     _check_listener(spec)
+    if strict_syscalls and (unknown := unknown_syscalls(spec)):
+        raise InvalidProfileError(
+            "syscalls",
+            f"no architecture has {_shown(unknown)}; correct the names, or set strictSyscalls: false in spod",
+        )
     return tuple(_warnings(spec))
 
 

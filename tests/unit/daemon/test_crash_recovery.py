@@ -14,6 +14,7 @@ from spo.host.seccomp_dir import SeccompDir
 from spo.kube.cache import Cache
 from tests.fakes.clock import FakeClock
 from tests.fakes.profiles_node_status import InMemoryNodeStatus
+from tests.fakes.profiles_node_view import FakeNodeView
 from tests.fakes.profiles_objects import NS, drop, profile, put, released
 
 WEB = Request(NS, "web")
@@ -90,7 +91,7 @@ class World:
         clock = FakeClock()
         reporter = NodeStatusReporter(MortalApi(self.api, steps), clock, report_delay_s=0)
         await reporter.load()
-        reconciler = SeccompProfileReconciler(self.profiles, lambda _: False, reporter, directory, Silent())
+        reconciler = SeccompProfileReconciler(self.profiles, FakeNodeView(), reporter, directory, Silent())
         writing = asyncio.create_task(reporter.run())
         work = asyncio.create_task(self._work(reconciler, clock))
         death = asyncio.create_task(steps.died.wait())

@@ -21,6 +21,7 @@ from spo.kube.cache import Cache
 from spo.profiles.syscall_tables import syscall_names
 from tests.fakes.clock import FakeClock
 from tests.fakes.profiles_node_status import InMemoryNodeStatus
+from tests.fakes.profiles_node_view import FakeNodeView
 from tests.fakes.profiles_objects import NS, allow, profile, put, released
 
 DISK = "size=64k"
@@ -38,7 +39,7 @@ class Node:
         self.profiles: Cache[SeccompProfile] = Cache("SeccompProfile")
         self.reporter = NodeStatusReporter(InMemoryNodeStatus(), FakeClock(), report_delay_s=0)
         self.reconciler = SeccompProfileReconciler(
-            self.profiles, lambda _: False, self.reporter, SeccompDir(root), Silent()
+            self.profiles, FakeNodeView(), self.reporter, SeccompDir(root), Silent()
         )
 
     @asynccontextmanager

@@ -17,6 +17,7 @@ from spo.kube.cache import Cache
 from spo.profiles.paths import ProfileKey
 from tests.fakes.clock import FakeClock
 from tests.fakes.profiles_node_status import InMemoryNodeStatus
+from tests.fakes.profiles_node_view import FakeNodeView
 from tests.fakes.profiles_objects import NS, allow, drop, profile, put, released
 
 WEB = Request(NS, "web")
@@ -47,10 +48,9 @@ class Node:
         self.root.mkdir(exist_ok=True)
         self.api = InMemoryNodeStatus()
         self.profiles: Cache[SeccompProfile] = Cache("SeccompProfile")
-        self.in_use: set[ProfileKey] = set()
+        self.view = FakeNodeView()
         self.namespaces: tuple[str, ...] = ()
         self.unsupported = ""
-        self.certain = True
         self.start()
 
     def start(self) -> None:
@@ -75,11 +75,10 @@ class Node:
     def reconciler(self) -> SeccompProfileReconciler:
         return SeccompProfileReconciler(
             self.profiles,
-            self.in_use.__contains__,
+            self.view,
             self.reporter,
             SeccompDir(self.root),
             self.told,
-            is_certain=lambda: self.certain,
             namespaces=self.namespaces,
             unsupported=self.unsupported,
         )
@@ -123,6 +122,33 @@ async def test_new_profile_is_written_and_reported(node: Node) -> None:
     }
     assert node.entry() == NodeProfileState(state=ProfileState.INSTALLED, generation=1)
     assert node.told.log == [("SavedSeccompProfile", "web")]
+
+
+async def test_unknown_syscall_is_an_error_only_while_the_settings_are_strict(node: Node) -> None:
+    await installed(node, profile(syscalls=allow("read", "no_such_call")))
+    good = node.file().read_bytes()
+    node.view.strict = True
+    await node.reconcile()
+    entry = node.entry()
+    assert entry is not None
+    assert entry.state == ProfileState.ERROR
+    assert "no_such_call" in entry.message
+    assert "read" not in entry.message
+    assert "strictSyscalls" in entry.message
+    assert node.told.log == [("InvalidSeccompProfile", "web")]
+    assert node.file().read_bytes() == good
+
+    node.view.strict = False
+    await node.reconcile()
+    assert node.state_of() == ProfileState.INSTALLED
+
+
+async def test_unknown_syscall_of_a_base_profile_counts_too(node: Node) -> None:
+    node.view.strict = True
+    put(node.profiles, profile("base", syscalls=allow("no_such_call")), profile(base="base"))
+    await node.reconcile()
+    assert node.state_of() == ProfileState.ERROR
+    assert not node.file().exists()
 
 
 async def test_file_does_not_appear_before_the_claim_is_stored(node: Node) -> None:
@@ -343,7 +369,7 @@ async def test_file_goes_only_when_released_and_unused(
         deleted = released(profile(), release_generation)
     put(node.profiles, deleted)
     if used_here:
-        node.in_use.add(FILE)
+        node.view.in_use.add(FILE)
     await node.reconcile()
     assert node.file().exists() is not gone
     assert node.state_of() == (None if gone else ProfileState.TERMINATING)
@@ -352,10 +378,10 @@ async def test_file_goes_only_when_released_and_unused(
 
 async def test_last_pod_of_the_node_gone_lets_the_file_go(node: Node) -> None:
     await installed(node, profile())
-    node.in_use.add(FILE)
+    node.view.in_use.add(FILE)
     put(node.profiles, released(profile()))
     await node.reconcile()
-    node.in_use.clear()
+    node.view.in_use.clear()
     await node.reconcile()
     assert not node.file().exists()
     assert node.reporter.claims() == ()
@@ -399,11 +425,11 @@ async def test_orphan_of_the_previous_run_is_removed(node: Node) -> None:
 async def test_orphan_that_a_pod_of_the_node_uses_stays_until_the_pod_is_gone(node: Node) -> None:
     await installed(node, profile())
     drop(node.profiles, "web")
-    node.in_use.add(FILE)
+    node.view.in_use.add(FILE)
     await node.reconcile()
     assert node.file().exists()
     assert node.state_of() == ProfileState.TERMINATING
-    node.in_use.clear()
+    node.view.in_use.clear()
     await node.reconcile()
     assert not node.file().exists()
 
@@ -424,10 +450,10 @@ async def test_nothing_is_removed_while_the_caches_have_a_gap(node: Node, delete
         put(node.profiles, released(profile()))
     else:
         drop(node.profiles, "web")
-    node.certain = False
+    node.view.certain = False
     assert await node.reconciler().reconcile(WEB) == LATER
     assert node.file().exists()
-    node.certain = True
+    node.view.certain = True
     await node.reconcile()
     assert not node.file().exists()
 

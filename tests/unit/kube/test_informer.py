@@ -109,7 +109,6 @@ async def test_it_is_not_synced_before_the_last_page(
     informer = Informer(client, PODS, settings=SETTINGS, clock=clock)
     async with running(informer):
         await until(lambda: len(server.requests(lambda call: "continue" in call.params)) > 0)
-        assert not informer.has_synced
         assert not informer.last_list_complete
         assert len(informer.cache) == 0
 
@@ -371,7 +370,7 @@ async def test_unreadable_object_is_not_absent(
     async with running(informer):
         await informer.synced()
         assert names(informer) == ["good", "turns-bad"]
-        assert not informer.last_list_complete
+        assert informer.last_list_complete
         with pytest.raises(UnreadableObjectError, match="Pod ns/born-bad"):
             informer.cache.get("ns", "born-bad")
 
@@ -381,14 +380,14 @@ async def test_unreadable_object_is_not_absent(
         await until(lambda: len(informer.cache.unreadable) == 2)
         server.objects.compact()
         server.cut_connections()
-        await until(lambda: informer.stats.lists == 2 and informer.has_synced)
+        await until(lambda: informer.stats.lists == 2 and informer.last_list_complete)
         kept = informer.cache.get("ns", "turns-bad")
         assert kept is not None
         assert kept.spec.containers[0].image == "nginx"
 
         server.objects.merge(turns_bad, {"spec": {"containers": []}})
         server.objects.delete(server.objects.locate("/api/v1/namespaces/ns/pods/born-bad"), {})
-        await until(lambda: informer.last_list_complete)
+        await until(lambda: not informer.cache.unreadable)
         assert informer.cache.get("ns", "born-bad") is None
 
 

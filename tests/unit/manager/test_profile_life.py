@@ -1,139 +1,31 @@
 """Daemons and a manager together, against a small API server on a socket and real directories."""
 
 import asyncio
-import itertools
 import json
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from spo.api.core import NODES, PODS
 from spo.api.node_status import PROFILE_NODE_STATUSES
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
-from spo.daemon.metrics import SeccompProfileMetrics
-from spo.daemon.process import Daemon
-from spo.kube.client import KubeClient
-from spo.kube.config import server_config
-from spo.kube.errors import NotFoundError
-from spo.manager.process import Manager
-from spo.settings import DaemonSettings, ManagerSettings
-from tests.fakes.api_server import Call, FakeApiServer
+from spo.api.spod import SPODS
+from tests.fakes.api_server import FakeApiServer
+from tests.fakes.profiles_cluster import NODE_COUNT, NS, OPERATOR, Cluster, is_object_write
 
-OPERATOR, NS = "security-profiles-operator", "team-a"
-DEADLINE_S = 20.0
-NODE_COUNT = 3
-
-
-def is_object_write(call: Call) -> bool:
-    """A write, apart from events and the lease."""
-    return call.method != "GET" and "/events" not in call.path and "/leases" not in call.path
-
-
-class Cluster:
-    """An API server with nodes, their daemons and a manager."""
-
-    def __init__(self, server: FakeApiServer, root: Path, clients: AsyncExitStack) -> None:
-        self.server = server
-        self.clients = clients
-        self.root = root
-        self.client = self.connect("test")
-        self.nodes = [f"node-{n}" for n in range(NODE_COUNT)]
-        self.tasks: dict[str, asyncio.Task[None]] = {}
-
-    def connect(self, field_manager: str) -> KubeClient:
-        client = KubeClient(server_config(self.server.url), field_manager=field_manager)
-        self.clients.push_async_callback(client.aclose)
-        return client
-
-    async def start(self) -> None:
-        for node in self.nodes:
-            body = {
-                "metadata": {"name": node},
-                "status": {"conditions": [{"type": "Ready", "status": "True"}]},
-            }
-            await self.client.create(NODES, body)
-            await self.add_pod(f"spod-{node}", OPERATOR, node, labels={"name": "spod"})
-            (self.root / node / "var/lib/kubelet/seccomp/operator").mkdir(parents=True)
-            self.start_daemon(node)
-        self.start_manager()
-
-    def start_manager(self) -> None:
-        manager = Manager(self.connect("manager"), ManagerSettings(identity="manager-0"))
-        self.tasks["manager"] = asyncio.create_task(manager.run())
-
-    def start_daemon(self, node: str, *, operator: str = OPERATOR, namespaces: tuple[str, ...] = ()) -> None:
-        settings = DaemonSettings(
-            node_name=node,
-            host_root=PurePosixPath(self.root / node),
-            operator_namespace=operator,
-            namespaces=namespaces,
-        )
-        daemon = Daemon(self.connect("spod"), settings, SeccompProfileMetrics(CollectorRegistry()))
-        name = node if operator == OPERATOR else f"{node} of {operator}"
-        self.tasks[name] = asyncio.create_task(daemon.run())
-
-    async def stop(self, *names: str) -> None:
-        tasks = [self.tasks.pop(name) for name in names or tuple(self.tasks)]
-        for task in tasks:
-            task.cancel()
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            assert isinstance(result, asyncio.CancelledError), result
-
-    async def add_pod(
-        self, name: str, namespace: str, node: str, labels: dict[str, str] | None = None, path: str = ""
-    ) -> None:
-        context = {"seccompProfile": {"type": "Localhost", "localhostProfile": path}} if path else {}
-        spec = {"nodeName": node, "securityContext": context, "containers": [{"name": "c"}]}
-        metadata = {"name": name, "namespace": namespace, "labels": labels or {}}
-        await self.client.create(PODS, {"metadata": metadata, "spec": spec}, namespace)
-
-    async def add_profile(self, name: str, **spec: Any) -> None:
-        metadata = {"name": name, "namespace": NS}
-        body = {"metadata": metadata, "spec": {"defaultAction": "SCMP_ACT_ERRNO", **spec}}
-        await self.client.create(SECCOMP_PROFILES, body, NS)
-
-    async def profile(self, name: str) -> SeccompProfile | None:
-        try:
-            return await self.client.get(SECCOMP_PROFILES, name, NS)
-        except NotFoundError:
-            return None
-
-    async def listed(self) -> dict[str, dict[str, Any]]:
-        page = await self.client.list_all(PROFILE_NODE_STATUSES, OPERATOR)
-        return {
-            one.node_name: {key: entry.state for key, entry in one.profiles.items()} for one in page.items
-        }
-
-    async def wait_for(self, name: str, condition: Callable[[SeccompProfile | None], bool]) -> None:
-        await self.until(self._check(name, condition))
-
-    def _check(self, name: str, condition: Callable[[SeccompProfile | None], bool]) -> Any:
-        async def check() -> bool:
-            return condition(await self.profile(name))
-
-        return check
-
-    async def until(self, condition: Callable[[], Any]) -> None:
-        """Wait until an asynchronous condition holds; each look is a request: the others get their turn."""
-        async with asyncio.timeout(DEADLINE_S):
-            for _ in itertools.count():
-                if await condition():
-                    return
-
-    def file(self, node: str, name: str, namespace: str = NS) -> Path:
-        return self.root / node / f"var/lib/kubelet/seccomp/operator/{namespace}/{name}.json"
-
-    def object_writes(self) -> int:
-        return len(self.server.requests(is_object_write))
+STRICT = {"strictSyscalls": True}
 
 
 def installed(profile: SeccompProfile | None) -> bool:
     return bool(profile and profile.status and profile.status.status == "Installed")
+
+
+def failed_everywhere(profile: SeccompProfile | None) -> bool:
+    return bool(profile and profile.status and len(profile.status.failing_nodes) == NODE_COUNT)
 
 
 def terminating(profile: SeccompProfile | None) -> bool:
@@ -262,6 +154,36 @@ async def test_deleted_node_status_comes_back(cluster: Cluster) -> None:
     await cluster.until(restored)
 
 
+async def test_strict_syscalls_can_be_turned_on_and_off(cluster: Cluster) -> None:
+    rules = [{"action": "SCMP_ACT_ALLOW", "names": ["read", "no_such_call"]}]
+    await cluster.add_profile("odd", syscalls=rules)
+    await cluster.add_profile("fine")
+    await cluster.wait_for("odd", installed)
+    await cluster.wait_for("fine", installed)
+    await cluster.client.create(SPODS, {"metadata": {"name": "other"}, "spec": STRICT}, OPERATOR)
+    await cluster.client.create(SPODS, {"metadata": {"name": "spod"}, "spec": STRICT}, NS)
+    await cluster.client.create(SPODS, {"metadata": {"name": "spod"}, "spec": {}}, OPERATOR)
+    file = cluster.file("node-0", "odd")
+    good = file.read_bytes()
+
+    await cluster.client.patch(SPODS, "spod", OPERATOR, {"spec": STRICT})
+    await cluster.wait_for("odd", failed_everywhere)
+    found = await cluster.profile("odd")
+    assert found is not None
+    assert found.status is not None
+    assert found.status.status == "Error"
+    assert "no_such_call" in found.status.failing_nodes[0].message
+    assert file.read_bytes() == good
+    assert installed(await cluster.profile("fine"))
+    await cluster.add_profile("new", syscalls=rules)
+    await cluster.wait_for("new", failed_everywhere)
+    assert not cluster.file("node-0", "new").exists()
+
+    await cluster.client.delete(SPODS, "spod", OPERATOR)
+    for name in ("odd", "new"):
+        await cluster.wait_for(name, installed)
+
+
 async def test_work_goes_on_after_the_api_server_was_gone(cluster: Cluster) -> None:
     await cluster.add_profile("web")
     await cluster.wait_for("web", installed)
@@ -343,6 +265,23 @@ async def test_no_file_of_a_running_pod_is_lost_when_all_objects_vanish_and_retu
     assert "SCMP_ACT_ERRNO" in cluster.file("node-1", "web").read_text()
 
 
+async def test_object_that_cannot_be_read_keeps_no_other_from_going(cluster: Cluster) -> None:
+    """As when a newer operator has stored something that this one does not understand."""
+    for name in ("bad", "web"):
+        await cluster.add_profile(name)
+        await cluster.wait_for(name, installed)
+    objects = cluster.server.objects
+    path = f"/apis/{SECCOMP_PROFILES.api_version}/namespaces/{NS}/{SECCOMP_PROFILES.plural}"
+    objects.merge(objects.locate(f"{path}/bad"), {"spec": {"syscalls": "unreadable"}})
+    objects.create(objects.locate(path), {"metadata": {"name": "born-bad"}, "spec": {"syscalls": 5}})
+
+    await cluster.client.delete(SECCOMP_PROFILES, "web", NS)
+    await cluster.wait_for("web", gone)
+    for node in cluster.nodes:
+        assert not cluster.file(node, "web").exists()
+        assert cluster.file(node, "bad").exists()
+
+
 async def test_two_operators_on_one_node_leave_each_others_files(cluster: Cluster) -> None:
     await cluster.stop("node-0")
     cluster.start_daemon("node-0", namespaces=(NS, OPERATOR))
@@ -354,7 +293,7 @@ async def test_two_operators_on_one_node_leave_each_others_files(cluster: Cluste
     ours, theirs = cluster.file("node-0", "web"), cluster.file("node-0", "web", "team-b")
 
     async def claims_of(operator: str) -> set[str]:
-        page = await cluster.client.list_all(PROFILE_NODE_STATUSES, operator)
+        page = await cluster.client.list_page(PROFILE_NODE_STATUSES, operator)
         return {key for one in page.items if one.node_name == "node-0" for key in one.profiles}
 
     async def both_there() -> bool:
