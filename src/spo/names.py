@@ -55,3 +55,9 @@ MANAGER_FIELD_MANAGER: Final = "security-profiles-operator"
 
 MANAGER_LEASE: Final = "security-profiles-operator-lock"
 """Lease of the manager's leader election."""
+
+SYSCALLS_BY_ARCHITECTURE_ANNOTATION: Final = "spo.x-k8s.io/syscalls-by-architecture"
+"""On recorded profiles of several architectures: JSON object, architecture -> sorted names of its syscalls."""
+
+RUNTIME_BASE_ANNOTATION: Final = "spo.x-k8s.io/runtime-base"
+"""On recorded profiles: JSON list of the syscalls that are allowed for the container runtime only."""
