@@ -2,8 +2,12 @@
 PYTHON := .venv/bin/python
 SETUP := python3 tools/setup.py
 SOURCES := src tests tools
+CLANG ?= clang
+BPF_OBJECTS := src/spo/bpf/objects/recorder.x86_64.o src/spo/bpf/objects/recorder.aarch64.o
+BPF_TARGET_x86_64 := x86
+BPF_TARGET_aarch64 := arm64
 
-.PHONY: help setup demo up down test check format lint types layers unit generate bench lock
+.PHONY: help setup bpf demo up down test check format lint types layers unit generate bench lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -11,10 +15,20 @@ help: ## List the targets
 setup: ## Install Debian packages, .venv with locked versions, kubectl; does nothing the second time
 	@$(SETUP)
 
-demo: setup ## Start a one-machine cluster, show a profile from apply to enforcement, stop everything
+bpf: $(BPF_OBJECTS) ## Compile the BPF objects of both architectures
+
+# bpftool leaves out the debug information that only debuggers read.
+src/spo/bpf/objects/recorder.%.o: bpf/recorder.bpf.c bpf/recorder.h bpf/kernel_types.h | setup
+	@mkdir -p $(@D)
+	$(CLANG) -g -O2 -Wall -Wextra -Werror -Wno-unused-parameter -mcpu=v3 -target bpf \
+		-D__TARGET_ARCH_$(BPF_TARGET_$*) -c $< -o $@.full
+	PATH="$$PATH:/usr/sbin" bpftool gen object $@ $@.full
+	@rm $@.full
+
+demo: setup bpf ## Start a one-machine cluster, show a profile from apply to enforcement, stop everything
 	@$(PYTHON) tools/demo.py
 
-up: setup ## Start the one-machine cluster with the operator and print the KUBECONFIG line
+up: setup bpf ## Start the one-machine cluster with the operator and print the KUBECONFIG line
 	@$(PYTHON) tools/devcluster.py up
 
 down: setup ## Stop it and remove what it put on this machine
@@ -23,7 +37,7 @@ down: setup ## Stop it and remove what it put on this machine
 test: check ## Everything: check, then the tests that need root, Podman, or a cluster
 	$(PYTHON) -m pytest tests/contract tests/e2e
 
-check: setup ## Format, lint, types, layers, unit tests; no root needed
+check: setup bpf ## Format, lint, types, layers, unit tests; no root needed
 	@$(MAKE) --no-print-directory -j2 --output-sync=target lint types layers unit
 
 lint:
@@ -47,7 +61,7 @@ generate: ## Write generated files again: CRDs, syscall tables
 	$(PYTHON) tools/generate_crds.py
 	$(PYTHON) tools/generate_syscall_tables.py
 
-bench: setup ## Measure; results go to bench/RESULTS.md
+bench: setup bpf ## Measure; results go to bench/RESULTS.md
 	$(PYTHON) bench/profile_latency.py
 
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/pip-compile -q --generate-hashes --allow-unsafe \

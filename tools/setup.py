@@ -20,12 +20,15 @@ VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "requirements"
 DEBIAN_PACKAGES = (
     "aardvark-dns",
+    "bpftool",
     "busybox-static",
     "ca-certificates",
+    "clang",
     "conmon",
     "containernetworking-plugins",
     "iptables",
     "jq",
+    "libbpf-dev",
     "libseccomp2",
     "netavark",
     "podman",
