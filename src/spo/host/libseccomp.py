@@ -3,7 +3,7 @@
 import ctypes
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final, Protocol, Self
@@ -159,15 +159,18 @@ class Libseccomp:
         array = (_Condition * len(conditions))(*(_condition(arg) for arg in conditions))
         return -self._rule_add_array(context, action, number, len(conditions), array)
 
-    def instruction_count(self, context: int) -> int:
-        """Length of the filter, at least ``MAX_INSTRUCTIONS + 1`` if it is longer than the kernel takes."""
+    def export(self, context: int) -> bytes:
+        """The filter as the kernel takes it, ``struct sock_filter`` after ``struct sock_filter``.
+
+        One that is longer than the kernel takes is cut, but still longer than that.
+        """
         # A pipe holds 16 pages: more than the longest filter, and a write beyond that ends early.
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             result = self._export_bpf(context, writer)
             if result < 0:
                 raise FilterBuildError("filter", os.strerror(-result))
-            return len(os.read(reader, (MAX_INSTRUCTIONS + 1) * INSTRUCTION_BYTES)) // INSTRUCTION_BYTES
+            return os.read(reader, (MAX_INSTRUCTIONS + 1) * INSTRUCTION_BYTES)
         finally:
             os.close(reader)
             os.close(writer)
@@ -189,6 +192,24 @@ def check_filter(spec: SeccompProfileSpec) -> None:
         FilterBuildError: a container with this profile could not start.
         LibseccompMissingError: nothing can be tried out on this node.
     """
+    build_filter(spec)
+
+
+def build_filter(spec: SeccompProfileSpec, newer_syscalls: Mapping[str, int] | None = None) -> bytes:
+    """The filter that :func:`check_filter` tries out, for seccomp(2).
+
+    Args:
+        spec: a validated profile.
+        newer_syscalls: numbers on this machine of syscalls that this libseccomp may not know yet. It takes
+            them only if the profile has no second architecture; otherwise they are left out.
+
+    Returns:
+        ``struct sock_filter`` after ``struct sock_filter``.
+
+    Raises:
+        FilterBuildError: libseccomp or the kernel would refuse the filter.
+        LibseccompMissingError: there is no libseccomp.
+    """
     library = libseccomp()
     default = _action(spec.default_action, None)
     with library.filter(default) as context:
@@ -197,14 +218,15 @@ def check_filter(spec: SeccompProfileSpec) -> None:
             failure = library.add_architecture(context, token) if token else 0
             if failure not in {0, errno.EEXIST}:
                 raise FilterBuildError(word, f"does not go with this machine ({os.strerror(failure)})")
-        native = library.architecture("SCMP_ARCH_NATIVE") or 0
+        rules = _Rules(library, context, default, newer_syscalls or {})
         for index, entry in enumerate(_without_repetitions(spec.syscalls)):
-            _add_entry(library, context, entry, f"syscalls[{index}]", (default, native))
-        count = library.instruction_count(context)
-    if count > MAX_INSTRUCTIONS:
+            rules.add(entry, f"syscalls[{index}]")
+        program = library.export(context)
+    if len(program) > MAX_INSTRUCTIONS * INSTRUCTION_BYTES:
         raise FilterBuildError(
             "syscalls", f"the filter has more than the {MAX_INSTRUCTIONS} instructions that the kernel takes"
         )
+    return program
 
 
 def _without_repetitions(entries: Sequence[Syscall]) -> Iterator[Syscall]:
@@ -222,21 +244,34 @@ def _without_repetitions(entries: Sequence[Syscall]) -> Iterator[Syscall]:
         seen.update(rules.values())
 
 
-def _add_entry(
-    library: Libseccomp, context: int, entry: Syscall, field: str, default_and_native: tuple[int, int]
-) -> None:
-    default, native = default_and_native
-    action = _action(entry.action, entry.errno_ret)
-    if action == default:
-        return
-    for name in entry.names:
-        number = library.syscall_number(name, native)
-        if number is None:
-            continue
-        for conditions in _alternatives(entry.args):
-            failure = library.add_rule(context, action, number, conditions)
-            if failure:
-                raise FilterBuildError(f"{field}, {name}", os.strerror(failure))
+class _Rules:
+    """Adds the entries of a profile to a filter."""
+
+    def __init__(self, library: Libseccomp, context: int, default: int, newer: Mapping[str, int]) -> None:
+        self._library = library
+        self._context = context
+        self._default = default
+        self._newer = newer
+        self._native = library.architecture("SCMP_ARCH_NATIVE") or 0
+
+    def add(self, entry: Syscall, field: str) -> None:
+        """Add the rules of one entry.
+
+        Raises:
+            FilterBuildError: libseccomp refuses one.
+        """
+        action = _action(entry.action, entry.errno_ret)
+        if action == self._default:
+            return
+        for name in entry.names:
+            known = self._library.syscall_number(name, self._native)
+            number = self._newer.get(name) if known is None else known
+            if number is None:
+                continue
+            for conditions in _alternatives(entry.args):
+                failure = self._library.add_rule(self._context, action, number, conditions)
+                if failure and known is not None:
+                    raise FilterBuildError(f"{field}, {name}", os.strerror(failure))
 
 
 def _alternatives(args: list[Arg]) -> list[list[Arg]]:
