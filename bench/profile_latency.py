@@ -213,10 +213,10 @@ async def measure(dev: DevCluster) -> tuple[list[Row], dict[str, float], dict[st
     return rows, idle, loaded
 
 
-def memory_mb(dev: DevCluster, pod: str) -> float:
-    """Resident memory of the operator's container in a pod."""
-    where = (f"--namespace={OPERATOR_NAMESPACE}", "--output=jsonpath={.metadata.uid}")
-    uid = dev.kubectl("get", "pod", pod, *where).stdout
+def memory_mb(dev: DevCluster, name: str) -> float:
+    """Resident memory of the operator's container in the pod with this label ``name``."""
+    where = (f"--namespace={OPERATOR_NAMESPACE}", "--output=jsonpath={.items[0].metadata.uid}")
+    uid = dev.kubectl("get", "pods", f"--selector=name={name}", *where).stdout
     labels = (f"io.kubernetes.pod.uid={uid}", "io.kubernetes.container.name=security-profiles-operator")
     filters = [f"--filter=label={label}" for label in labels]
     ids = subprocess.run(

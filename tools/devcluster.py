@@ -1,4 +1,4 @@
-"""A cluster of one machine for trying things out: onenode, the operator's image, the operator's pods.
+"""A cluster of one machine for trying things out: onenode, the operator's image, the operator.
 
 ``up`` leaves it running, ``down`` takes everything away again: pods, the API server, and what the
 operator put on the node. Tests and the demo use the same class with a node root of their own.
@@ -43,24 +43,41 @@ def operator_objects(node_root: Path) -> list[dict[str, Any]]:
     """The operator's manifest; with a node root other than / its host paths lie below it.
 
     The paths then are the same inside the containers and on the node, so that the symbolic link that
-    the non-root-enabler makes leads to the same place for everybody.
+    the non-root-enabler makes leads to the same place for everybody. Such a cluster has neighbours on
+    this machine, so its daemon also gets a health port of its own.
     """
     objects = [item for item in yaml.safe_load_all(OPERATOR_MANIFEST.read_text()) if item]
-    if node_root == Path("/"):
-        return objects
-    for pod in (item for item in objects if item["kind"] == "Pod"):
-        moved = set()
-        for volume in pod["spec"].get("volumes", []):
-            if "hostPath" in volume:
-                volume["hostPath"]["path"] = rooted(volume["hostPath"]["path"], node_root)
-                moved.add(volume["name"])
-        for container in (*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]):
-            mounts = [mount for mount in container.get("volumeMounts", []) if mount["name"] in moved]
-            for mount in mounts:
-                mount["mountPath"] = rooted(mount["mountPath"], node_root)
-            if mounts:
-                container.setdefault("env", []).append({"name": "SPO_HOST_ROOT", "value": str(node_root)})
+    if node_root != Path("/"):
+        for item in objects:
+            if item["kind"] in {"DaemonSet", "Deployment"}:
+                move_host_paths(item["spec"]["template"]["spec"], node_root)
+                move_health_port(item["spec"]["template"]["spec"], free_port())
     return objects
+
+
+def move_host_paths(pod: dict[str, Any], node_root: Path) -> None:
+    """Let the host paths of a pod's spec, and where they are mounted, lie below the node root."""
+    moved = set()
+    for volume in pod.get("volumes", []):
+        if "hostPath" in volume:
+            volume["hostPath"]["path"] = rooted(volume["hostPath"]["path"], node_root)
+            moved.add(volume["name"])
+    for container in (*pod.get("initContainers", []), *pod["containers"]):
+        mounts = [mount for mount in container.get("volumeMounts", []) if mount["name"] in moved]
+        for mount in mounts:
+            mount["mountPath"] = rooted(mount["mountPath"], node_root)
+        if mounts:
+            container.setdefault("env", []).append({"name": "SPO_HOST_ROOT", "value": str(node_root)})
+
+
+def move_health_port(pod: dict[str, Any], number: int) -> None:
+    """Let the probes of a pod's spec use this port; they name it, so it stands in two places."""
+    for container in pod["containers"]:
+        for port in container.get("ports", []):
+            port["containerPort"] = number
+        for variable in container.get("env", []):
+            if variable["name"] == "SPO_HEALTH_ADDRESS":
+                variable["value"] = f"127.0.0.1:{number}"
 
 
 def free_port() -> int:
@@ -119,11 +136,12 @@ class DevCluster:
         )
 
     def start_operator(self) -> None:
-        """Build the image if needed, apply the operator's objects, wait until both pods run."""
+        """Build the image if needed, apply the operator's objects, wait until both workloads are ready."""
         self._run((sys.executable, str(ROOT / "tools/dev_image.py")))
         self.apply(*operator_objects(self.node_root))
-        wait = ("wait", "--for=condition=ready", "--timeout=60s", f"--namespace={OPERATOR_NAMESPACE}")
-        self.kubectl(*wait, "pod", "--selector=app=security-profiles-operator")
+        for workload in ("daemonset/spod", "deployment/security-profiles-operator"):
+            where = (f"--namespace={OPERATOR_NAMESPACE}", "--timeout=60s")
+            self.kubectl("rollout", "status", workload, *where)
 
     def is_running(self) -> bool:
         """Whether the API server of this state folder runs."""
@@ -133,7 +151,8 @@ class DevCluster:
         """Delete workloads, pods, profiles and the operator in this order."""
         selector = f"--field-selector=metadata.namespace!={OPERATOR_NAMESPACE}"
         gone = ("--ignore-not-found", "--timeout=30s")
-        self.kubectl("delete", "deployments,replicasets,daemonsets,jobs", "--all", "--all-namespaces", *gone)
+        kinds = "deployments,replicasets,daemonsets,jobs"
+        self.kubectl("delete", kinds, "--all-namespaces", selector, *gone)
         self.kubectl("delete", "pods", "--all-namespaces", selector, "--grace-period=1", *gone)
         self.kubectl("delete", "seccompprofiles", "--all", "--all-namespaces", *gone)
         # Longer than the grace period of a pod that does not stop by itself.

@@ -20,6 +20,28 @@ class MissingSettingError(SpoError):
         return f"{self.variable} environment variable not set"
 
 
+class InvalidSettingError(SpoError):
+    """A variable has a value that cannot be meant."""
+
+    def __init__(self, variable: str, value: str, wanted: str) -> None:
+        super().__init__(variable, value, wanted)
+        self.variable = variable
+        self.value = value
+        self.wanted = wanted
+
+    def __str__(self) -> str:
+        return f"{self.variable} environment variable: {self.value!r} is not {self.wanted}"
+
+
+def _address(env: Mapping[str, str], variable: str, default: str) -> tuple[str, int]:
+    """Host (empty: all addresses) and port."""
+    value = env.get(variable) or default
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) >= 1 << 16:
+        raise InvalidSettingError(variable, value, "<address>:<port> or :<port>")
+    return host.strip("[]"), int(port)
+
+
 def _required(env: Mapping[str, str], variable: str) -> str:
     value = env.get(variable, "")
     if not value:
@@ -48,6 +70,10 @@ class DaemonSettings:
     """The SecurityProfilesOperatorDaemon, in the operator's namespace, that holds for this daemon."""
     host_root: PurePosixPath = PurePosixPath("/")
     """Where the node's file system is seen; ``/`` in a pod, whose hostPath volumes keep their paths."""
+    health_host: str = ""
+    """Address that answers ``/healthz`` and ``/readyz``; empty: all."""
+    health_port: int = 8085
+    """Port of the same."""
     cache_sync_timeout_s: float = 120.0
     """How long to wait for the first list of every watched kind."""
     report_delay_s: float = 0.2
@@ -56,14 +82,17 @@ class DaemonSettings:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read ``NODE_NAME``, ``OPERATOR_NAMESPACE``, ``RESTRICT_TO_NAMESPACE``, ``SPOD_NAME``,
-        ``SPO_HOST_ROOT``.
+        ``SPO_HOST_ROOT``, ``SPO_HEALTH_ADDRESS``.
         """
         operator_namespace = _required(env, "OPERATOR_NAMESPACE")
+        health_host, health_port = _address(env, "SPO_HEALTH_ADDRESS", ":8085")
         return cls(
             node_name=_required(env, "NODE_NAME"),
             operator_namespace=operator_namespace,
             namespaces=_watched_namespaces(env, operator_namespace),
             spod_name=env.get("SPOD_NAME") or SPOD_NAME,
+            health_host=health_host,
+            health_port=health_port,
             host_root=PurePosixPath(env.get("SPO_HOST_ROOT") or "/"),
         )
 

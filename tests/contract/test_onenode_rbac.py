@@ -43,7 +43,8 @@ def cluster() -> Iterator[DevCluster]:
     made = DevCluster(state=folder / "state", node_root=folder / "node", port=free_port(), node_name="n1")
     made.start_api()
     try:
-        rights = [item for item in yaml.safe_load_all(OPERATOR_MANIFEST.read_text()) if item["kind"] != "Pod"]
+        manifest = yaml.safe_load_all(OPERATOR_MANIFEST.read_text())
+        rights = [item for item in manifest if item["kind"] not in {"DaemonSet", "Deployment"}]
         made.apply(*rights, *_fixtures())
         yield made
     finally:
@@ -222,6 +223,7 @@ RIGHTS = {
         ("t", "pods"): "list watch",
         ("", "nodes"): "get",
         (OPERATOR, STATUSES): "get list watch create patch",
+        (OPERATOR, f"securityprofilesoperatordaemons.{GROUP}"): "list watch",
         ("t", "events"): "create patch",
     },
     MANAGER: {

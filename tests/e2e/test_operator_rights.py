@@ -54,13 +54,13 @@ def test_profile_is_not_ready_while_a_right_is_missing(
     cluster = namespace.cluster
     if not cluster.own:
         pytest.skip("takes rights away from the operator of the cluster")
-    pod = "spod" if name == "spod" else OPERATOR
+    workload = "daemonset/spod" if name == "spod" else f"deployment/{OPERATOR}"
     refusal = f'cannot {verb} resource "{resource}"'
-    logs = ("--namespace", OPERATOR, "logs", pod, "--tail=200")
+    logs = ("--namespace", OPERATOR, "logs", workload, "--tail=200")
     with without(cluster, kind, name, resource, verb):
         namespace.apply(seccomp_profile("p"))
         namespace.eventually(
-            f"the log of {pod} says: {refusal}",
+            f"the log of {workload} says: {refusal}",
             lambda: refusal in cluster.run(*logs).stdout.replace('\\"', '"'),
         )
         waited = ("wait", "--for=condition=ready", f"--timeout={SETTLED_S}s", f"{PROFILES}/p")

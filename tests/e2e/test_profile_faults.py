@@ -31,9 +31,9 @@ def state_of(cluster: Cluster) -> Path:
 
 
 def kill_daemon(cluster: Cluster) -> None:
+    selector = ("--selector=name=spod", "--output=jsonpath={.items[0].metadata.uid}")
     labels = {
-        "onenode.instance": (state_of(cluster) / "instance-id").read_text().strip(),
-        "io.kubernetes.pod.name": "spod",
+        "io.kubernetes.pod.uid": cluster.run("--namespace", OPERATOR, "get", "pods", *selector).stdout,
         "io.kubernetes.container.name": OPERATOR,
     }
     filters = [f"--filter=label={key}={value}" for key, value in labels.items()]

@@ -14,6 +14,7 @@ from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.api.spod import SPODS
 from spo.controller import Controller, run_until_stopped
 from spo.controller.cache_sync import caches_synced
+from spo.controller.health import Check, HealthServer
 from spo.daemon.file_changes import FileChanges
 from spo.daemon.metrics import SeccompProfileMetrics
 from spo.daemon.node_status import NodeStatusReporter
@@ -96,6 +97,7 @@ class Daemon:
             namespaces=settings.namespaces,
             unsupported=unsupported,
         )
+        self._missing = "the lists of what this node has to know are not complete"
         self._controller = Controller("seccomp-spod", reconciler, workers=WORKERS, clock=clock)
 
     async def run(self) -> None:
@@ -112,11 +114,16 @@ class Daemon:
             self._listen(wakeups)
             files = FileChanges(self._root, self._reporter.claims, wakeups.claimed, self._clock)
             watching = group.create_task(files.run())
+            self._missing = ""
             try:
                 await self._controller.run()
             finally:
                 reporting.cancel()
                 watching.cancel()
+
+    def what_is_missing(self) -> str:
+        """Why this daemon cannot look after profiles yet, empty if it does."""
+        return self._missing
 
     def _listen(self, wakeups: Wakeups) -> None:
         self._profiles.add_listener(wakeups.profile_changed)
@@ -151,4 +158,8 @@ async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:
         log.error("profile not added", problem=unsupported)
     metrics = SeccompProfileMetrics(REGISTRY)
     async with client:
-        await run_until_stopped(Daemon(client, settings, metrics, unsupported=unsupported).run)
+        daemon = Daemon(client, settings, metrics, unsupported=unsupported)
+        # Alive while the event loop answers: an API server that is away is no reason for a restart.
+        checks: dict[str, Check] = {"/healthz": str, "/readyz": daemon.what_is_missing}
+        health = HealthServer(settings.health_host, settings.health_port, checks)
+        await run_until_stopped(daemon.run, health.run)
