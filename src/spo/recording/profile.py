@@ -1,6 +1,5 @@
 """From an observation to a profile that holds what the program did, and nothing else."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, Literal
@@ -10,6 +9,7 @@ from spo.api.seccomp_profile import Action, Architecture, SeccompProfile, Seccom
 from spo.bpf.observation import Observation, Phase, SyscallClass
 from spo.names import RUNTIME_BASE_ANNOTATION, SYSCALLS_BY_ARCHITECTURE_ANNOTATION
 from spo.profiles import syscall_tables
+from spo.recording.annotations import compact
 
 Machine = Literal["x86_64", "aarch64"]
 """What ``uname -m`` says about the node."""
@@ -86,10 +86,10 @@ def annotations_of(observation: Observation, machine: Machine, *, base: Iterable
     annotations = {}
     if len(seen) > 1:
         by_architecture = {str(architecture): sorted(names) for architecture, names in seen.items()}
-        annotations[SYSCALLS_BY_ARCHITECTURE_ANNOTATION] = _compact(by_architecture)
+        annotations[SYSCALLS_BY_ARCHITECTURE_ANNOTATION] = compact(by_architecture)
     added = sorted(frozenset(base).difference(*seen.values()))
     if added:
-        annotations[RUNTIME_BASE_ANNOTATION] = _compact(added)
+        annotations[RUNTIME_BASE_ANNOTATION] = compact(added)
     return annotations
 
 
@@ -138,7 +138,3 @@ def _named(
             table = syscall_tables.syscall_names(architecture)
             bit = X32_BIT if kind is SyscallClass.X32 else 0
             yield architecture, {number: table.get(number | bit) for number in numbers}
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
