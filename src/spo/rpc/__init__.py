@@ -1,0 +1,1 @@
+"""Messages between the containers of one pod: msgpack frames over unix sockets."""
