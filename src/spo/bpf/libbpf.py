@@ -13,6 +13,7 @@ from spo.bpf.errors import BpfCallError, LibbpfMissingError, PermissionMissingEr
 SONAME: Final = "libbpf.so.1"
 _MESSAGE_BYTES: Final = 512
 _MESSAGES_KEPT: Final = 8
+_STEPS_MAX: Final = 1 << 17
 
 _PrintFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 SampleFunction = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -120,10 +121,20 @@ class Libbpf:
         """Remove a key; False when it is absent."""
         return self._keyed("bpf_map_delete_elem", map_fd, ctypes.byref(key))
 
-    def next_key(self, map_fd: int, key: Any | None, following: Any) -> bool:
-        """Put the key that follows ``key`` (None: the first) into ``following``; False at the end."""
-        start = None if key is None else ctypes.byref(key)
-        return self._keyed("bpf_map_get_next_key", map_fd, start, ctypes.byref(following))
+    def keys(self, map_fd: int, kind: type[Any]) -> list[int]:
+        """All keys of a hash map whose keys are integers of the ctypes type ``kind``; each once.
+
+        A key that is removed meanwhile makes the kernel begin again: no key is given twice, and the
+        number of steps has a bound.
+        """
+        found: dict[int, None] = {}
+        previous, following = None, kind()
+        for _ in range(_STEPS_MAX):
+            if not self._keyed("bpf_map_get_next_key", map_fd, previous, ctypes.byref(following)):
+                break
+            found[following.value] = None
+            previous = ctypes.byref(kind(following.value))
+        return list(found)
 
     def update(self, map_fd: int, key: Any, value: Any) -> None:
         """Set the value of a key.

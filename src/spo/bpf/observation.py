@@ -69,6 +69,14 @@ class Observation:
         """The syscalls of one class in one phase, each 0..1023."""
         return self._seen.get((syscall_class, phase), frozenset())
 
+    def as_program(self) -> "Observation":
+        """The same calls, all as those of the program: in a namespace that the program itself has made."""
+        seen: dict[tuple[SyscallClass, Phase], frozenset[int]] = {}
+        for (syscall_class, _), numbers in self._seen.items():
+            key = (syscall_class, Phase.PROGRAM)
+            seen[key] = seen.get(key, frozenset()) | numbers
+        return Observation(seen)
+
     def __or__(self, other: object) -> "Observation":
         if not isinstance(other, Observation):
             return NotImplemented

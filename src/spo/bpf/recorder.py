@@ -179,6 +179,16 @@ class Recorder:
         """What the added processes and their descendants did."""
         return self.read(TREE_KEY)
 
+    def tree_processes(self) -> list[int]:
+        """The added processes and their descendants that have not ended, by process id."""
+        fd = self._programs.map_fds["processes"]
+        found = []
+        for key in self._library.keys(fd, ctypes.c_uint32):
+            value = Process()
+            if self._library.lookup(fd, ctypes.c_uint32(key), value) and value.in_tree:
+                found.append(key)
+        return found
+
     def record_namespaces(self, enabled: bool) -> None:
         """Record every mount namespace but the host's and our own, or none."""
         self._state.record_namespaces = int(enabled)
@@ -187,7 +197,7 @@ class Recorder:
     def namespaces(self) -> list[Namespace]:
         """Every namespace that was seen and not forgotten."""
         found = []
-        for key in self._keys():
+        for key in self._library.keys(self._programs.map_fds["recordings"], ctypes.c_uint64):
             value = self._recording(key)
             if value is not None and key != TREE_KEY:
                 found.append(Namespace(key, value.inode, bool(value.ignored), bool(value.late)))
@@ -278,21 +288,8 @@ class Recorder:
     def _forget_processes(self) -> None:
         """Numbers of processes that ended while nothing was attached may belong to others now."""
         fd = self._programs.map_fds["processes"]
-        key = ctypes.c_uint32()
-        while self._library.next_key(fd, None, key):
-            self._library.delete(fd, key)
-
-    def _keys(self) -> list[int]:
-        fd = self._programs.map_fds["recordings"]
-        keys: list[int] = []
-        previous: ctypes.c_uint64 | None = None
-        following = ctypes.c_uint64()
-        seen = set()
-        while self._library.next_key(fd, previous, following) and following.value not in seen:
-            keys.append(following.value)
-            seen.add(following.value)
-            previous = ctypes.c_uint64(following.value)
-        return keys
+        for key in self._library.keys(fd, ctypes.c_uint32):
+            self._library.delete(fd, ctypes.c_uint32(key))
 
     def _recording(self, key: int) -> Recording | None:
         value = Recording()
