@@ -31,6 +31,15 @@ def is_object_write(call: Call) -> bool:
     return call.method != "GET" and "/events" not in call.path and "/leases" not in call.path
 
 
+def pod_body(
+    name: str, namespace: str, node: str, labels: dict[str, str] | None = None, path: str = ""
+) -> dict[str, Any]:
+    """A pod, as its creator sends it."""
+    context = {"seccompProfile": {"type": "Localhost", "localhostProfile": path}} if path else {}
+    spec = {"nodeName": node, "securityContext": context, "containers": [{"name": "c"}]}
+    return {"metadata": {"name": name, "namespace": namespace, "labels": labels or {}}, "spec": spec}
+
+
 class Cluster:
     """An API server with nodes, their daemons and a manager."""
 
@@ -84,10 +93,7 @@ class Cluster:
     async def add_pod(
         self, name: str, namespace: str, node: str, labels: dict[str, str] | None = None, path: str = ""
     ) -> None:
-        context = {"seccompProfile": {"type": "Localhost", "localhostProfile": path}} if path else {}
-        spec = {"nodeName": node, "securityContext": context, "containers": [{"name": "c"}]}
-        metadata = {"name": name, "namespace": namespace, "labels": labels or {}}
-        await self.client.create(PODS, {"metadata": metadata, "spec": spec}, namespace)
+        await self.client.create(PODS, pod_body(name, namespace, node, labels, path), namespace)
 
     async def add_profile(self, name: str, **spec: Any) -> None:
         metadata = {"name": name, "namespace": NS}
@@ -127,3 +133,19 @@ class Cluster:
 
     def object_writes(self) -> int:
         return len(self.server.requests(is_object_write))
+
+
+def installed(profile: SeccompProfile | None) -> bool:
+    return bool(profile and profile.status and profile.status.status == "Installed")
+
+
+def failed_everywhere(profile: SeccompProfile | None) -> bool:
+    return bool(profile and profile.status and len(profile.status.failing_nodes) == NODE_COUNT)
+
+
+def terminating(profile: SeccompProfile | None) -> bool:
+    return bool(profile and profile.status and profile.status.status == "Terminating")
+
+
+def gone(profile: SeccompProfile | None) -> bool:
+    return profile is None
