@@ -6,11 +6,12 @@ from typing import Any
 
 from onenode.causes import Cause
 from onenode.context import Context
+from onenode.object_names import wanted_name
 from onenode.pod_admission import admit_pod
 from onenode.registry import Resource
 from onenode.status import ApiError, forbidden
 
-__all__ = ["admit_create"]
+__all__ = ["admit_create", "check_namespace"]
 
 
 def admit_create(context: Context, resource: Resource, obj: dict[str, Any]) -> None:
@@ -19,14 +20,20 @@ def admit_create(context: Context, resource: Resource, obj: dict[str, Any]) -> N
     Raises:
         ApiError: its namespace is missing or going, or what it refers to does not exist.
     """
-    if resource.namespaced:
-        _check_namespace(context, resource, obj)
+    check_namespace(context, resource, obj["metadata"])
     if resource.stored_as == "pods":
         admit_pod(obj, resource, context.store, context.random)
 
 
-def _check_namespace(context: Context, resource: Resource, obj: dict[str, Any]) -> None:
-    name = obj["metadata"].get("namespace", "")
+def check_namespace(context: Context, resource: Resource, metadata: dict[str, Any]) -> None:
+    """A new object needs a Namespace that stays.
+
+    Raises:
+        ApiError: it is missing or going.
+    """
+    if not resource.namespaced:
+        return
+    name = metadata.get("namespace", "")
     namespace = context.namespace(name)
     if namespace is None:
         text = f'namespaces "{name}" not found'
@@ -34,4 +41,4 @@ def _check_namespace(context: Context, resource: Resource, obj: dict[str, Any]) 
     if namespace["metadata"].get("deletionTimestamp"):
         cause = Cause("NamespaceTerminating", f"namespace {name} is being terminated", "metadata.namespace")
         text = f"unable to create new content in namespace {name} because it is being terminated"
-        raise forbidden(resource, obj["metadata"].get("name", ""), text, [cause])
+        raise forbidden(resource, wanted_name(metadata), text, [cause])

@@ -83,6 +83,8 @@ class App:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+            await self._controllers.close()
+            await self.context.webhooks.close()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """ASGI entry point."""

@@ -11,6 +11,7 @@ from onenode.builtin_schema import schema_of
 from onenode.cells import COLUMNS
 from onenode.object_names import label_problems
 from onenode.registry import ALL_VERBS, METADATA_FIELDS, Resource, Subresource
+from onenode.webhooks.kinds import admission_resources
 from onenode.workloads.columns import (
     DAEMON_SET_COLUMNS,
     DEPLOYMENT_COLUMNS,
@@ -152,6 +153,7 @@ def builtin_resources() -> list[Resource]:
             namespaced=False, short_names=("crd", "crds"), categories=("api-extensions",),
             subresources=_STATUS, plain_selectors=True,
         ),
+        *admission_resources(),
         *authorization_resources(),
         _resource("coordination.k8s.io", "v1", "Lease", "leases", plain_selectors=True),
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from onenode.clock import Clock
 from onenode.pod_access import PodAccess
 from onenode.registry import Registry
 from onenode.store import Store
+from onenode.webhooks.admission import Webhooks
 
 __all__ = ["Context"]
 
@@ -32,6 +33,11 @@ class Context:
     def authorizer(self) -> Authorizer:
         """Decides who may do what."""
         return Authorizer(self.store)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Asks the admission webhooks."""
+        return Webhooks(self.store, self.registry)
 
     @property
     def clock(self) -> Clock:

@@ -46,12 +46,13 @@ class Controllers:
 
     def __init__(self, context: Context, ca_text: str = "") -> None:
         self._store = context.store
+        self._workloads, self._endpoints = Workloads(context), Endpoints(context)
         self._controllers: Sequence[Controller] = (
             Definitions(context.store, context.registry),
             ClusterRoles(context.store),
             ServiceAccounts(context.store, ca_text),
-            Workloads(context),
-            Endpoints(context),
+            self._workloads,
+            self._endpoints,
             Scheduler(context.store),
             GarbageCollector(context.store, context.registry),
             Namespaces(context.store, context.registry),
@@ -69,12 +70,21 @@ class Controllers:
         """React to changes until cancelled."""
         if self._watch is None:
             self.start()
+        else:
+            # Timers and webhooks need the event loop, which was not there at the start.
+            self._workloads.start()
+            self._endpoints.start()
         while True:
             try:
                 await self._follow()
             except SlowWatcherError:
                 _log.warning("controllers fell behind; looking at everything again")
                 self.start()
+
+    async def close(self) -> None:
+        """End what waits."""
+        await self._workloads.close()
+        await self._endpoints.close()
 
     async def catch_up(self) -> None:
         """Let the controllers look at what is written by now.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -13,15 +13,24 @@ from onenode.bodies import json_problem
 from onenode.builtin_schema import schema_of
 from onenode.causes import Cause
 from onenode.context import Context
-from onenode.deletion import delete_record
+from onenode.deletion import delete_record, review_deletion
 from onenode.go_types import decoding_problem
 from onenode.negotiation import encode
 from onenode.registry import Resource
 from onenode.requests import Request, dry_run_causes, propagation_causes
 from onenode.selection import Selection
-from onenode.status import ApiError, bad_request, conflict, forbidden, invalid_options, not_found
+from onenode.status import (
+    ApiError,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid_options,
+    not_found,
+    warning_headers,
+)
 from onenode.strategies import strategy_of
 from onenode.watch import Record
+from onenode.webhooks.review import Attributes
 
 __all__ = ["DeleteOptions", "delete_collection", "delete_object"]
 
@@ -37,6 +46,8 @@ class DeleteOptions:
     dry_run: bool = False
     uid: str | None = None
     version: str | None = None
+    sent: dict[str, Any] = field(default_factory=dict)
+    """As the client asked, for webhooks."""
 
     @classmethod
     def of(cls, request: Request) -> DeleteOptions:
@@ -64,8 +75,19 @@ class DeleteOptions:
         if body.get("gracePeriodSeconds") is not None:
             grace = int(body["gracePeriodSeconds"])
         preconditions = body.get("preconditions") or {}
+        told = {
+            "gracePeriodSeconds": grace,
+            "preconditions": preconditions or None,
+            "propagationPolicy": policy,
+            "dryRun": list(dry_run) if dry_run else None,
+        }
         return cls(
-            grace, policy, bool(dry_run), preconditions.get("uid"), preconditions.get("resourceVersion")
+            grace,
+            policy,
+            bool(dry_run),
+            preconditions.get("uid"),
+            preconditions.get("resourceVersion"),
+            {name: value for name, value in told.items() if value is not None},
         )
 
 
@@ -88,12 +110,20 @@ def _body(request: Request) -> dict[str, Any]:
     return body
 
 
-def delete_object(context: Context, request: Request, selection: Selection, renderer: Renderer) -> Answer:
+async def delete_object(
+    context: Context, request: Request, selection: Selection, renderer: Renderer
+) -> Answer:
     """Answer DELETE of one name."""
     resource, name = selection.resource, selection.name
     options = DeleteOptions.of(request)
     if resource.stored_as == "namespaces" and name in _IMMORTAL:
         raise forbidden(resource, name, "this namespace may not be deleted")
+    record = context.store.record(resource.stored_as, selection.namespace, name)
+    if record is None:
+        raise not_found(resource, name)
+    _check_preconditions(resource, record, options)
+    warnings: list[str] = []
+    await _review(context, request, selection, record, options, warnings)
     record = context.store.record(resource.stored_as, selection.namespace, name)
     if record is None:
         raise not_found(resource, name)
@@ -107,11 +137,33 @@ def delete_object(context: Context, request: Request, selection: Selection, rend
         dry_run=options.dry_run,
     )
     if deletion.removed and not strategy_of(resource).answers_object_on_delete:
-        return _success(resource, record, renderer)
-    return renderer.one(deletion.obj)
+        return _success(resource, record, renderer, warnings)
+    return renderer.one(deletion.obj, 200, warning_headers(warnings))
 
 
-def _success(resource: Resource, record: Record, renderer: Renderer) -> Answer:
+async def _review(
+    context: Context,
+    request: Request,
+    selection: Selection,
+    record: Record,
+    options: DeleteOptions,
+    warnings: list[str],
+) -> None:
+    """Ask the webhooks about the deletion of one object."""
+    resource = selection.resource
+    attributes = Attributes(
+        operation="DELETE",
+        resource=resource,
+        namespace=record.namespace,
+        name=selection.name,
+        user=request.user,
+        options={"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", **options.sent},
+        dry_run=options.dry_run,
+    )
+    await review_deletion(context, attributes, record, warnings)
+
+
+def _success(resource: Resource, record: Record, renderer: Renderer, warnings: list[str]) -> Answer:
     details = {"name": record.name, "group": resource.group, "kind": resource.plural}
     body = {
         "kind": "Status",
@@ -120,7 +172,8 @@ def _success(resource: Resource, record: Record, renderer: Renderer) -> Answer:
         "status": "Success",
         "details": {k: v for k, v in details.items() if v} | {"uid": record.view["metadata"]["uid"]},
     }
-    return Answer(200, encode(body, renderer.form), renderer.form.media_type)
+    form = renderer.form
+    return Answer(200, encode(body, form), form.media_type, warning_headers(warnings))
 
 
 def _check_preconditions(resource: Resource, record: Record, options: DeleteOptions) -> None:
@@ -144,17 +197,24 @@ def _check_preconditions(resource: Resource, record: Record, options: DeleteOpti
     raise ApiError(409, "Conflict", message, {**(error.details or {}), "kind": resource.kind})
 
 
-def delete_collection(context: Context, request: Request, selection: Selection, renderer: Renderer) -> Answer:
+async def delete_collection(
+    context: Context, request: Request, selection: Selection, renderer: Renderer
+) -> Answer:
     """Answer DELETE of a collection: the objects as they were."""
     options = DeleteOptions.of(request)
     store, resource = context.store, selection.resource
     found = [r for r in store.records(resource.stored_as, selection.namespace) if selection.matches(r)]
     revision = store.revision
+    warnings: list[str] = []
     for record in found:
+        await _review(context, request, selection, record, options, warnings)
+        current = store.record(resource.stored_as, record.namespace, record.name)
+        if current is None:
+            continue
         delete_record(
             store,
             resource,
-            record,
+            current,
             grace_s=options.grace_s,
             policy=options.policy,
             dry_run=options.dry_run,

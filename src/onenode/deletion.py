@@ -11,12 +11,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 from onenode.clock import parse_timestamp, timestamp
+from onenode.context import Context
 from onenode.registry import Resource
 from onenode.store import Store, is_released
 from onenode.strategies import strategy_of
 from onenode.watch import Record
+from onenode.webhooks.review import Attributes
 
-__all__ = ["FOREGROUND", "ORPHAN", "Deletion", "delete_record"]
+__all__ = ["FOREGROUND", "ORPHAN", "Deletion", "delete_record", "review_deletion"]
 
 FOREGROUND: Final = "foregroundDeletion"
 ORPHAN: Final = "orphan"
@@ -78,6 +80,21 @@ def delete_record(
         return _end(store, resource, obj, dry_run=dry_run)
     _mark(store, resource, obj, grace)
     return Deletion(obj if dry_run else store.update(resource.stored_as, obj), removed=False)
+
+
+async def review_deletion(
+    context: Context, attributes: Attributes, record: Record, warnings: list[str] | None = None
+) -> None:
+    """Ask the webhooks about the deletion of one object.
+
+    Raises:
+        ApiError: one refuses it.
+    """
+    told: list[str] = [] if warnings is None else warnings
+    convert = attributes.resource.from_stored
+    old = record.view if convert is None else convert(record.copy())
+    await context.webhooks.mutate(attributes, None, old, lambda changed: changed, told)
+    await context.webhooks.validate(attributes, None, old, told)
 
 
 def _end(store: Store, resource: Resource, obj: Obj, *, dry_run: bool) -> Deletion:

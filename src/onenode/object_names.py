@@ -23,6 +23,7 @@ __all__ = [
     "validate_annotations",
     "validate_labels",
     "validate_name",
+    "wanted_name",
 ]
 
 _LABEL: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -137,6 +138,11 @@ def validate_name(metadata: Mapping[str, Any], problems: Problems = subdomain_pr
     else:
         found.extend(causes.invalid("metadata.name", name, text) for text in problems(name))
     return found
+
+
+def wanted_name(metadata: Mapping[str, Any]) -> str:
+    """What an object is called in answers while a generated name is not chosen."""
+    return str(metadata.get("name") or metadata.get("generateName") or "")
 
 
 def validate_labels(labels: Mapping[str, str], field: str = "metadata.labels") -> list[Cause]:

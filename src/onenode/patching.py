@@ -39,7 +39,7 @@ APPLY: Final = "application/apply-patch+yaml"
 Obj = dict[str, Any]
 
 
-def patch_object(write: Write, request: Request) -> Written:
+async def patch_object(write: Write, request: Request) -> Written:
     """Apply the patch in a request.
 
     Raises:
@@ -49,9 +49,8 @@ def patch_object(write: Write, request: Request) -> Written:
     if request.content_type not in accepted:
         raise unsupported_media_type(accepted)
     write.is_patch = True
-    if request.content_type == APPLY:
-        return _Apply(write, request).run()
-    return _Patch(write, request).run()
+    kind = _Apply if request.content_type == APPLY else _Patch
+    return await write.insist(kind(write, request).run)
 
 
 @dataclass
@@ -59,7 +58,7 @@ class _Patch:
     write: Write
     request: Request
 
-    def run(self) -> Written:
+    async def run(self) -> Written:
         write = self.write
         old = write.stored()
         if old is None:
@@ -73,7 +72,7 @@ class _Patch:
             raise ApiError(error.code, error.reason, error.message, details) from error
         self._check(patched, body)
         write.check_place(own_metadata(patched))
-        return write.update_object(old, patched)
+        return await write.update_object(old, patched)
 
     def _body(self) -> Any:
         is_list = self.request.content_type == JSON_PATCH
@@ -122,7 +121,7 @@ class _Apply:
     write: Write
     request: Request
 
-    def run(self) -> Written:
+    async def run(self) -> Written:
         write = self.write
         applied = self._body()
         old = write.stored()
@@ -147,10 +146,10 @@ class _Apply:
             raise internal_error(error.message) from error
         if old is None:
             self._check_new(applied)
-            return write.create_object(merged, applied=True)
+            return await write.create_object(merged, applied=True)
         metadata = own_metadata(merged)
         metadata["resourceVersion"] = str(old.revision)
-        return write.update_object(old, merged, applied=True)
+        return await write.update_object(old, merged, applied=True)
 
     def _body(self) -> Obj:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any, Final
 
-from onenode.object_names import generate_name
+from onenode.object_names import generate_name, wanted_name
 from onenode.registry import Resource
 from onenode.status import forbidden
 from onenode.store import Store
@@ -15,6 +15,7 @@ __all__ = ["admit_pod"]
 Obj = dict[str, Any]
 
 _MOUNT_PATH: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+_VOLUME: Final = "kube-api-access-"
 _TOKEN_SECONDS: Final = 3607
 """As a real server asks: marks tokens that are renewed by the kubelet."""
 _PRIORITIES: Final = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
@@ -29,7 +30,7 @@ def admit_pod(pod: Obj, resource: Resource, store: Store, random: Random) -> Non
         ApiError: its service account or priority class does not exist.
     """
     spec = pod["spec"]
-    name = pod["metadata"].get("name", "")
+    name = wanted_name(pod["metadata"])
     _admit_priority(spec, resource, name)
     _admit_service_account(pod, resource, store, random)
     _admit_tolerations(spec)
@@ -54,7 +55,7 @@ def _admit_service_account(pod: Obj, resource: Resource, store: Store, random: R
     if account is None:
         where = f"{namespace}/{account_name}"
         text = f'error looking up service account {where}: serviceaccount "{account_name}" not found'
-        raise forbidden(resource, pod["metadata"].get("name", ""), text)
+        raise forbidden(resource, wanted_name(pod["metadata"]), text)
     wants = spec.get("automountServiceAccountToken")
     if wants is None:
         wants = account.view.get("automountServiceAccountToken", True)
@@ -71,8 +72,11 @@ def _mount_token(spec: Obj, random: Random) -> None:
     ]
     if not containers:
         return
-    volume = generate_name("kube-api-access-", random)
-    spec.setdefault("volumes", []).append({"name": volume, "projected": _token_sources()})
+    present = (one["name"] for one in spec.get("volumes") or () if str(one.get("name")).startswith(_VOLUME))
+    volume = next(present, "")
+    if not volume:
+        volume = generate_name(_VOLUME, random)
+        spec.setdefault("volumes", []).append({"name": volume, "projected": _token_sources()})
     mount = {"name": volume, "readOnly": True, "mountPath": _MOUNT_PATH}
     for container in containers:
         container.setdefault("volumeMounts", []).append(dict(mount))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -11,7 +12,7 @@ from onenode import causes
 from onenode.causes import Cause
 from onenode.status import bad_request, invalid_options
 
-__all__ = ["ANONYMOUS", "Options", "Request", "ResourcePath", "User", "parse_resource_path"]
+__all__ = ["ANONYMOUS", "SYSTEM", "Options", "Request", "ResourcePath", "User", "parse_resource_path"]
 
 _FIELD_VALIDATION: Final = ("", "Ignore", "Strict", "Warn")
 _PROPAGATION: Final = ("Foreground", "Background", "Orphan", "nil")
@@ -29,6 +30,8 @@ class User:
 
 
 ANONYMOUS: Final = User("system:anonymous", ("system:unauthenticated",))
+SYSTEM: Final = User("system:apiserver", ("system:masters",))
+"""The server itself."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ class Options:
     field_validation: str = "Warn"
     manager: str = ""
     force: bool = False
+    sent: Mapping[str, Any] = field(default_factory=dict)
+    """What the client itself asked, as it is told to webhooks."""
 
     @classmethod
     def of(cls, request: Request, kind: str, *, apply: bool = False) -> Options:
@@ -155,8 +160,14 @@ class Options:
             found.append(causes.too_long("fieldManager", _LONGEST_MANAGER))
         if found:
             raise invalid_options(kind, found)
+        dry_run = request.query.get("dryRun", [])
+        told = {"dryRun": dry_run, "fieldManager": manager, "fieldValidation": validation}
         return cls(
-            bool(request.query.get("dryRun")), validation or "Warn", request.manager, request.flag("force")
+            bool(dry_run),
+            validation or "Warn",
+            request.manager,
+            request.flag("force"),
+            {name: value for name, value in told.items() if value},
         )
 
 

@@ -125,10 +125,10 @@ class Routes:
         if is_review(resource) and not path.name:
             return review(self._context, request, resource, path.namespace)
         if path.subresource == "scale" and "scale" in resource.subresources and not path.rest:
-            return answer_scale(self._context, request, resource, path.namespace, path.name)
+            return await answer_scale(self._context, request, resource, path.namespace, path.name)
         if path.subresource:
             return await self._subresource(request, path, resource)
-        return self._object(request, path, resource)
+        return await self._object(request, path, resource)
 
     def _check_place(self, request: Request, path: ResourcePath, resource: Resource) -> None:
         """The path has a namespace exactly if the resource needs one."""
@@ -150,7 +150,7 @@ class Routes:
         renderer.check()
         return renderer
 
-    def _object(self, request: Request, path: ResourcePath, resource: Resource) -> Answer:
+    async def _object(self, request: Request, path: ResourcePath, resource: Resource) -> Answer:
         method, name = request.method, path.name
         context = self._context
         if resource.stored_as == "bindings":
@@ -167,11 +167,11 @@ class Routes:
                 answer = get_object if name else list_objects
                 return answer(request, context.store, selection, renderer)
             if name:
-                return delete_object(context, request, selection, renderer)
+                return await delete_object(context, request, selection, renderer)
             if "deletecollection" not in resource.verbs:
                 raise method_not_allowed()
-            return delete_collection(context, request, selection, renderer)
-        return self._write(request, path, resource, renderer)
+            return await delete_collection(context, request, selection, renderer)
+        return await self._write(request, path, resource, renderer)
 
     def _bind(self, request: Request, namespace: str | None) -> Answer:
         pods = self._context.registry.find("", "v1", "pods")
@@ -179,7 +179,9 @@ class Routes:
             raise method_not_allowed()
         return bind_pod(self._context, request, pods, namespace)
 
-    def _write(self, request: Request, path: ResourcePath, resource: Resource, renderer: Renderer) -> Answer:
+    async def _write(
+        self, request: Request, path: ResourcePath, resource: Resource, renderer: Renderer
+    ) -> Answer:
         method = request.method
         if method not in ("POST", "PUT", "PATCH"):
             raise method_not_allowed()
@@ -189,9 +191,9 @@ class Routes:
                 raise method_not_allowed()
             if method != "POST":
                 raise bad_request("name must be provided")
-        return _written(self._run(request, path, resource), renderer)
+        return _written(await self._run(request, path, resource), renderer)
 
-    def _run(self, request: Request, path: ResourcePath, resource: Resource) -> Written:
+    async def _run(self, request: Request, path: ResourcePath, resource: Resource) -> Written:
         kind = {"POST": "CreateOptions", "PUT": "UpdateOptions"}.get(request.method, "PatchOptions")
         write = Write(
             context=self._context,
@@ -200,10 +202,13 @@ class Routes:
             name=path.name,
             subresource=path.subresource,
             options=Options.of(request, kind, apply=request.content_type == APPLY),
+            user=request.user,
         )
         if request.method == "POST":
-            return write.create(request)
-        return write.update(request) if request.method == "PUT" else patch_object(write, request)
+            return await write.create(request)
+        if request.method == "PUT":
+            return await write.update(request)
+        return await patch_object(write, request)
 
     async def _subresource(self, request: Request, path: ResourcePath, resource: Resource) -> Answer:
         context, method = self._context, request.method
@@ -211,7 +216,7 @@ class Routes:
         if path.rest:
             raise PageNotFoundError if resource.custom else resource_unknown()
         if wanted == "status" and wanted in resource.subresources:
-            return self._status(request, path, resource)
+            return await self._status(request, path, resource)
         if resource.custom:
             raise not_found(resource, name)
         match (resource.stored_as, wanted, method):
@@ -230,7 +235,7 @@ class Routes:
             raise method_not_allowed()
         raise resource_unknown()
 
-    def _status(self, request: Request, path: ResourcePath, resource: Resource) -> Answer:
+    async def _status(self, request: Request, path: ResourcePath, resource: Resource) -> Answer:
         method = request.method
         if method in ("POST", "DELETE"):
             verb = "create" if method == "POST" else "delete"
@@ -241,7 +246,7 @@ class Routes:
             return get_object(request, self._context.store, selection, renderer)
         if method not in ("PUT", "PATCH"):
             raise method_not_allowed()
-        return _written(self._run(request, path, resource), renderer)
+        return _written(await self._run(request, path, resource), renderer)
 
 
 def _only_get(request: Request) -> None:

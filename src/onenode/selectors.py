@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from onenode import causes
+from onenode.causes import Cause
 from onenode.object_names import label_value_problems, qualified_name_problems
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "match_label_selector",
     "parse_field_selector",
     "parse_label_selector",
+    "validate_label_selector",
 ]
 
 Labels = Mapping[str, str]
@@ -210,6 +212,39 @@ def match_label_selector(selector: Mapping[str, Any] | None, labels: Labels | No
         if not term.matches(held):
             return False
     return True
+
+
+def validate_label_selector(selector: Mapping[str, Any] | None, path: str) -> list[Cause]:
+    """Causes about a LabelSelector object at ``path``."""
+    found: list[Cause] = []
+    for key, value in ((selector or {}).get("matchLabels") or {}).items():
+        field = f"{path}.matchLabels"
+        found += [causes.invalid(field, key, text) for text in qualified_name_problems(key)]
+        found += [causes.invalid(field, value, text) for text in label_value_problems(value)]
+    for index, expression in enumerate((selector or {}).get("matchExpressions") or ()):
+        found += _validate_expression(expression, f"{path}.matchExpressions[{index}]")
+    return found
+
+
+def _validate_expression(expression: Mapping[str, Any], path: str) -> list[Cause]:
+    found: list[Cause] = []
+    operator, values = expression.get("operator", ""), expression.get("values") or []
+    if operator in ("In", "NotIn"):
+        if not values:
+            text = "must be specified when `operator` is 'In' or 'NotIn'"
+            found.append(causes.required(f"{path}.values", text))
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            found.append(causes.forbidden(f"{path}.values", text))
+    else:
+        found.append(causes.invalid(f"{path}.operator", operator, "not a valid selector operator"))
+    key = str(expression.get("key") or "")
+    found += [causes.invalid(f"{path}.key", key, text) for text in qualified_name_problems(key)]
+    for index, value in enumerate(values):
+        problems = label_value_problems(str(value))
+        found += [causes.invalid(f"{path}.values[{index}]", value, text) for text in problems]
+    return found
 
 
 _ABSENT_AS: Final = {"spec.hostNetwork": "false", "spec.unschedulable": "false", "status.successful": "0"}

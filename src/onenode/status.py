@@ -11,6 +11,7 @@ __all__ = [
     "ApiError",
     "Named",
     "PageNotFoundError",
+    "RacedError",
     "already_exists",
     "bad_request",
     "conflict",
@@ -24,6 +25,7 @@ __all__ = [
     "not_acceptable",
     "not_found",
     "not_supported_on",
+    "raced",
     "resource_unknown",
     "too_large_version",
     "unauthorized",
@@ -112,6 +114,10 @@ class ApiError(Exception):
         return body
 
 
+class RacedError(ApiError):
+    """Somebody else wrote between reading and writing; who insists on no version may try again."""
+
+
 def _about(name: str, group: str, kind: str, causes: Sequence[Cause] = ()) -> dict[str, Any]:
     details: dict[str, Any] = {}
     if name:
@@ -162,6 +168,12 @@ def conflict(resource: Named, name: str, text: str = _MODIFIED) -> ApiError:
     """The object is not the one the client saw."""
     message = f'Operation cannot be fulfilled on {resource.full_name} "{name}": {text}'
     return ApiError(409, "Conflict", message, _resource(resource, name))
+
+
+def raced(resource: Named, name: str) -> RacedError:
+    """The object changed while the write was under way."""
+    error = conflict(resource, name)
+    return RacedError(error.code, error.reason, error.message, error.details)
 
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiError:

@@ -15,6 +15,7 @@ from onenode.authorization.validation import default_binding, validate_binding, 
 from onenode.causes import Cause
 from onenode.object_names import config_key_problems
 from onenode.registry import Resource
+from onenode.webhooks import kinds as webhooks
 from onenode.workloads import kinds, services
 
 __all__ = ["CUSTOM", "Strategy", "strategy_of"]
@@ -146,6 +147,11 @@ def _validate_lease(obj: Obj, _old: Obj | None) -> list[Cause]:
 CUSTOM: Final = Strategy(unconditional_update=False, counts_generation=True)
 """Custom resources."""
 
+_WEBHOOKS: Final = Strategy(
+    default=webhooks.default_configuration,
+    validate=webhooks.validate_configuration,
+    counts_generation=True,
+)
 _ROLE: Final = Strategy(validate=validate_role, create_on_update=True)
 _BINDING: Final = Strategy(default=default_binding, validate=validate_binding, create_on_update=True)
 _STRATEGIES: Final[dict[str, Strategy]] = {
@@ -187,6 +193,16 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
         prepare_create=_create_namespace,
         prepare_update=_update_namespace,
         answers_object_on_delete=True,
+    ),
+    webhooks.MUTATING: _WEBHOOKS,
+    webhooks.VALIDATING: _WEBHOOKS,
+    f"validatingadmissionpolicies.{webhooks.GROUP}": Strategy(
+        default=webhooks.default_policy, validate=webhooks.validate_policy, counts_generation=True
+    ),
+    f"validatingadmissionpolicybindings.{webhooks.GROUP}": Strategy(
+        default=webhooks.default_policy_binding,
+        validate=webhooks.validate_policy_binding,
+        counts_generation=True,
     ),
     "nodes": Strategy(default=_default_node),
     "pods": Strategy(

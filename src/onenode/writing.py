@@ -6,11 +6,12 @@ The order is that of a real server: decode, prune, default, admit, validate, sto
 from __future__ import annotations
 
 import copy
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from onenode import causes
-from onenode.admission import admit_create
+from onenode.admission import admit_create, check_namespace
 from onenode.bodies import Body, decode_object, duplicate_fields
 from onenode.causes import Cause
 from onenode.clock import timestamp
@@ -31,24 +32,30 @@ from onenode.negotiation import JSON
 from onenode.object_names import generate_name
 from onenode.pruning import METADATA_SCHEMA
 from onenode.registry import Resource
-from onenode.requests import Options, Request
+from onenode.requests import SYSTEM, Options, Request, User
 from onenode.schema import apply_defaults, prune, validate_custom_resource
 from onenode.status import (
+    ApiError,
+    RacedError,
     already_exists,
     bad_request,
     conflict,
     internal_error,
     invalid,
     not_found,
+    raced,
     warning_headers,
 )
-from onenode.store import ConflictError
+from onenode.store import ConflictError, NotStoredError
 from onenode.strategies import strategy_of
 from onenode.watch import Record
+from onenode.webhooks.review import Attributes
 
 __all__ = ["Write", "Written"]
 
 _NAME_ATTEMPTS: Final = 8
+_WRITE_ATTEMPTS: Final = 5
+"""How often a write that insists on no version is tried while others write the same object."""
 _ROOT_FIELDS: Final = ("apiVersion", "kind", "metadata", "status")
 
 Obj = dict[str, Any]
@@ -74,26 +81,40 @@ class Write:
     name: str = ""
     subresource: str = ""
     options: Options
+    user: User = SYSTEM
+    """Who writes, as webhooks are told."""
     is_patch: bool = False
     """What is written comes from the stored object, changed by a patch."""
     warnings: list[str] = field(default_factory=list)
 
     # Entry points
 
-    def create(self, request: Request) -> Written:
+    async def create(self, request: Request) -> Written:
         """POST to a collection."""
-        return self.create_object(self.decoded(request))
+        return await self.create_object(self.decoded(request))
 
-    def update(self, request: Request) -> Written:
+    async def update(self, request: Request) -> Written:
         """PUT of a name."""
+        return await self.insist(lambda: self._update(request))
+
+    async def insist(self, attempt: Callable[[], Awaitable[Written]]) -> Written:
+        """Try again if another write came between: webhooks take their time."""
+        for _ in range(_WRITE_ATTEMPTS - 1):
+            try:
+                return await attempt()
+            except RacedError:
+                self.warnings.clear()
+        return await attempt()
+
+    async def _update(self, request: Request) -> Written:
         obj = self.decoded(request)
         self.check_place(own_metadata(obj))
         old = self.stored()
         if old is None:
             if not strategy_of(self.resource).create_on_update or self.subresource:
                 raise not_found(self.resource, self.name)
-            return self.create_object(obj)
-        return self.update_object(old, obj)
+            return await self.create_object(obj)
+        return await self.update_object(old, obj)
 
     # Steps that patches share
 
@@ -158,15 +179,17 @@ class Write:
 
     # Create
 
-    def create_object(self, obj: Obj, *, applied: bool = False) -> Written:
-        """Store a new object; ``applied`` if server-side apply already recorded the managers."""
+    async def create_object(self, obj: Obj, *, applied: bool = False) -> Written:
+        """Store a new object; ``applied`` if server-side apply already recorded the managers.
+
+        It does not pause unless a webhook wants to see the object.
+        """
         metadata = own_metadata(obj)
         self.check_namespace(metadata)
         if not applied and metadata.get("resourceVersion"):
             raise internal_error("resourceVersion should not be set on objects to be created")
         drop_system_fields(metadata)
         strategy = strategy_of(self.resource)
-        self._choose_name(metadata)
         self._check_kind(obj, metadata)
         obj = self._to_stored(obj)
         if self.resource.has_status:
@@ -175,11 +198,15 @@ class Write:
         if not applied:
             # Before the server adds parts of its own: those have no manager.
             self._track(None, obj)
+        admit_create(self.context, self.resource, obj)
+        obj = await self._mutated("CREATE", obj, None)
+        metadata = own_metadata(obj)
+        self._choose_name(metadata)
         strategy.prepare_create(obj)
         if strategy.counts_generation:
             metadata["generation"] = 1
-        admit_create(self.context, self.resource, obj)
         self._raise_if_invalid(obj, validate_metadata(metadata, self.resource) + self._causes(obj, None))
+        await self._judged("CREATE", obj, None)
         self.warnings += finalizer_warnings(metadata) + strategy.warn(obj)
         return Written(self._store_new(obj), 201, self.warnings)
 
@@ -200,6 +227,7 @@ class Write:
             raise invalid(str(kind), self.resource.group, metadata.get("name", ""), found)
 
     def _store_new(self, obj: Obj) -> Obj:
+        check_namespace(self.context, self.resource, obj["metadata"])
         store, name = self.context.store, obj["metadata"]["name"]
         existing = store.record(self.resource.stored_as, self.namespace, name)
         if existing is not None:
@@ -213,7 +241,7 @@ class Write:
 
     # Update
 
-    def update_object(self, old_record: Record, obj: Obj, *, applied: bool = False) -> Written:
+    async def update_object(self, old_record: Record, obj: Obj, *, applied: bool = False) -> Written:
         """Replace an object by what a client sent, or by what a patch made of it."""
         old = old_record.copy()
         metadata = own_metadata(obj)
@@ -225,15 +253,16 @@ class Write:
         self._check_kind(obj, metadata)
         obj = self._to_stored(obj)
         obj = self._keep_foreign_parts(obj, old)
-        metadata = obj["metadata"]
         strategy = strategy_of(self.resource)
         self._default(obj)
+        if not applied:
+            self._track(old, obj)
+        obj = await self._mutated("UPDATE", obj, old)
+        metadata = obj["metadata"]
         if not self.subresource:
             strategy.prepare_update(obj, old)
         if strategy.counts_generation and _content(obj) != _content(old):
             metadata["generation"] = (old["metadata"].get("generation") or 0) + 1
-        if not applied:
-            self._track(old, obj)
         keep_times_if_unchanged(old, obj)
         found = validate_metadata_update(metadata, old["metadata"], sent)
         if not self.subresource:
@@ -241,6 +270,7 @@ class Write:
             times = 3 if self.resource.custom else 1
             found += validate_metadata(metadata, self.resource) * times
         self._raise_if_invalid(obj, found + self._causes(obj, old))
+        await self._judged("UPDATE", obj, old)
         if (metadata.get("finalizers") or []) != (old["metadata"].get("finalizers") or []):
             self.warnings += finalizer_warnings(metadata)
         return Written(self._store_changed(obj), 200, self.warnings)
@@ -304,8 +334,70 @@ class Write:
             return obj
         try:
             return self.context.store.update(self.resource.stored_as, obj)
+        except NotStoredError as error:
+            raise not_found(self.resource, self.name) from error
         except ConflictError as error:
-            raise conflict(self.resource, self.name) from error
+            raise raced(self.resource, self.name) from error
+
+    # Webhooks
+
+    def _attributes(self, operation: str, metadata: Obj) -> Attributes:
+        kind = "CreateOptions" if operation == "CREATE" else "UpdateOptions"
+        return Attributes(
+            operation=operation,
+            resource=self.resource,
+            subresource=self.subresource,
+            namespace=metadata.get("namespace"),
+            name=str(metadata.get("name") or ""),
+            user=self.user,
+            options={"kind": kind, "apiVersion": "meta.k8s.io/v1", **self.options.sent},
+            dry_run=self.options.dry_run,
+        )
+
+    async def _mutated(self, operation: str, obj: Obj, old: Obj | None) -> Obj:
+        """The object after the webhooks that may change it."""
+        shown = self._served(obj)
+        found = await self.context.webhooks.mutate(
+            self._attributes(operation, obj["metadata"]),
+            shown,
+            None if old is None else self._served(old),
+            lambda changed: self._whole(changed, old),
+            self.warnings,
+        )
+        return obj if found is None or found is shown else self._to_stored(found)
+
+    async def _judged(self, operation: str, obj: Obj, old: Obj | None) -> None:
+        attributes = self._attributes(operation, obj["metadata"])
+        before = None if old is None else self._served(old)
+        await self.context.webhooks.validate(attributes, self._served(obj), before, self.warnings)
+
+    def _served(self, obj: Obj) -> Obj:
+        convert = self.resource.from_stored
+        return obj if convert is None else convert(obj)
+
+    def _whole(self, changed: Obj, old: Obj | None) -> Obj:
+        """What a webhook made of an object, with defaults and the additions of the server.
+
+        Raises:
+            ApiError: it is not an object of the kind any more.
+        """
+        problem = self.type_problem(changed)
+        if problem is not None:
+            text = f"Internal error occurred: {self._cannot_be_handled(problem)}"
+            raise ApiError(500, "InternalError", text, {"causes": [{"message": problem}]})
+        if not self.resource.custom:
+            self.prune(changed)
+        metadata = own_metadata(changed)
+        if old is not None:
+            keep_system_fields(metadata, old["metadata"])
+            metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+        changed = self._to_stored(changed)
+        self._default(changed)
+        if old is None:
+            admit_create(self.context, self.resource, changed)
+        else:
+            changed = self._keep_foreign_parts(changed, old)
+        return self._served(changed)
 
     # Common
 

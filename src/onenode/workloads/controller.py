@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from onenode.context import Context
 from onenode.selectors import SelectorError, match_label_selector
-from onenode.status import ApiError
+from onenode.status import ApiError, RacedError
 from onenode.store import StoreError
 from onenode.watch import Event, Record
 from onenode.workloads.daemon_sets import DAEMON_SETS, DaemonSets
@@ -20,22 +20,27 @@ from onenode.workloads.deployments import DEPLOYMENTS, Deployments
 from onenode.workloads.jobs import JOBS, Jobs
 from onenode.workloads.objects import Objects, controller_of
 from onenode.workloads.replica_sets import REPLICA_SETS, ReplicaSets
+from onenode.workloads.turns import Key, Turns
 
 __all__ = ["Reconciler", "Workloads"]
 
 Obj = dict[str, Any]
-Key = tuple[str, str, str]
-"""Resource, namespace, name."""
 
 _LARGEST_WAIT_S: Final = 24 * 3600.0
+_FIRST_RETRY_S: Final = 0.25
+_LARGEST_RETRY_S: Final = 30.0
 _log = logging.getLogger(__name__)
 
 
 class Reconciler(Protocol):
     """Brings what belongs to one object into order."""
 
-    def reconcile(self, record: Record) -> float | None:
-        """Look at the object; the seconds after which to look again without a change."""
+    async def reconcile(self, record: Record) -> float | None:
+        """Look at the object; the seconds after which to look again without a change.
+
+        Raises:
+            ApiError: something was refused; it is tried again after a while.
+        """
 
 
 class Workloads:
@@ -43,17 +48,18 @@ class Workloads:
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
-        objects = Objects(context)
-        self._jobs = Jobs(objects)
+        self._jobs = Jobs(Objects(context, "job-controller"))
         self._reconcilers: Mapping[str, Reconciler] = {
-            DEPLOYMENTS: Deployments(objects),
-            REPLICA_SETS: ReplicaSets(objects),
-            DAEMON_SETS: DaemonSets(objects),
+            DEPLOYMENTS: Deployments(Objects(context, "deployment-controller")),
+            REPLICA_SETS: ReplicaSets(Objects(context, "replicaset-controller")),
+            DAEMON_SETS: DaemonSets(Objects(context, "daemon-set-controller")),
             JOBS: self._jobs,
         }
         kinds = (context.registry.stored()[name] for name in self._reconcilers)
         self._by_kind = {(kind.group_version, kind.kind): kind.stored_as for kind in kinds}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._turns = Turns()
+        self._failures: dict[Key, int] = {}
 
     def start(self) -> None:
         """Look at every workload."""
@@ -107,27 +113,48 @@ class Workloads:
             self._look((resource, *record.key))
 
     def _look(self, key: Key) -> None:
+        self._turns.start(key, lambda: self._reconcile(key))
+
+    async def _reconcile(self, key: Key) -> None:
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
         resource, namespace, name = key
         record = self._store.record(resource, namespace, name)
         if record is None:
+            self._failures.pop(key, None)
             if resource == JOBS:
                 self._jobs.forget(namespace, name)
             return
         try:
-            again_s = self._reconcilers[resource].reconcile(record)
+            again_s = await self._reconcilers[resource].reconcile(record)
         except StoreError:
             # Somebody wrote in between: that write is an event of its own.
             return
-        except ApiError as error:
-            _log.warning(
-                "cannot reconcile %s namespace=%s name=%s error=%s", resource, namespace, name, error
-            )
+        except RacedError:
             return
+        except ApiError as error:
+            if key not in self._failures:
+                _log.warning(
+                    "cannot reconcile %s namespace=%s name=%s error=%s", resource, namespace, name, error
+                )
+            again_s = self._back_off_s(key)
+        else:
+            self._failures.pop(key, None)
         if again_s is not None:
             self._look_later(key, again_s)
+
+    def _back_off_s(self, key: Key) -> float:
+        """Longer after each failure in a row: nothing tells when a webhook is there again."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        return min(_FIRST_RETRY_S * 2.0 ** min(count, 16), _LARGEST_RETRY_S)
+
+    async def close(self) -> None:
+        """End what waits."""
+        for timer in self._timers.values():
+            timer.cancel()
+        await self._turns.close()
 
     def _look_later(self, key: Key, seconds: float) -> None:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from typing import Any, Final
 
 from onenode.status import ApiError
@@ -21,7 +20,6 @@ DAEMON_SETS: Final = "daemonsets.apps"
 _HASH: Final = "controller-revision-hash"
 _GENERATION: Final = "pod-template-generation"
 _DEPRECATED: Final = "deprecated.daemonset.template.generation"
-_log = logging.getLogger(__name__)
 
 
 class DaemonSets:
@@ -30,18 +28,23 @@ class DaemonSets:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
-    def reconcile(self, record: Record) -> float | None:
+    async def reconcile(self, record: Record) -> float | None:
         """Create and delete pods, write the status; seconds after which to look again."""
         pods = [pod.view for pod in self._objects.claimed("pods", record)]
         pod_spec = record.view["spec"]["template"]["spec"]
         nodes = {node.name: node.view for node in self._objects.records("nodes")}
         places = {name: place_of(pod_spec, node) for name, node in nodes.items()}
+        failure: ApiError | None = None
         if not record.view["metadata"].get("deletionTimestamp"):
-            self._manage(record, places, pods)
+            failure = await self._manage(record, places, pods)
             pods = [pod.view for pod in self._objects.claimed("pods", record)]
-        return self._tell(record, places, pods)
+        again_s = await self._tell(record, places, pods)
+        if failure is not None:
+            raise failure
+        return again_s
 
-    def _manage(self, record: Record, places: dict[str, Place], pods: list[Obj]) -> None:
+    async def _manage(self, record: Record, places: dict[str, Place], pods: list[Obj]) -> ApiError | None:
+        """Create and delete pods; the last refusal."""
         spec = record.view["spec"]
         strategy = spec["updateStrategy"]
         allowed = None
@@ -52,31 +55,28 @@ class DaemonSets:
         for pod in plan.delete:
             found = self._objects.record("pods", record.namespace, pod["metadata"]["name"])
             if found is not None:
-                self._objects.delete(found)
+                await self._objects.delete(found)
+        failure: ApiError | None = None
         for node in plan.create:
-            self._create(record, node)
+            failure = await self._create(record, node) or failure
+        return failure
 
     def _available(self, record: Record, pods: list[Obj]) -> frozenset[str]:
         min_ready_s, now = record.view["spec"].get("minReadySeconds") or 0, self._objects.clock()
         found = ((pod["metadata"]["name"], available_at(pod, min_ready_s)) for pod in pods if is_active(pod))
         return frozenset(name for name, moment in found if moment and (not min_ready_s or moment <= now))
 
-    def _create(self, record: Record, node: str) -> None:
+    async def _create(self, record: Record, node: str) -> ApiError | None:
         template = with_labels(record.view["spec"]["template"], _labels(record))
         template["spec"]["tolerations"] = copy.deepcopy(daemon_tolerations(template["spec"]))
         try:
-            self._objects.create_pod(record, template, node_name=node)
+            await self._objects.create_pod(record, template, node_name=node)
         except ApiError as error:
-            # The next change of the DaemonSet, of a node or of service accounts tries again.
-            _log.warning(
-                "cannot create pod daemonset=%s namespace=%s node=%s error=%s",
-                record.name,
-                record.namespace,
-                node,
-                error.message,
-            )
+            # The other nodes get theirs.
+            return error
+        return None
 
-    def _tell(self, record: Record, places: dict[str, Place], pods: list[Obj]) -> float | None:
+    async def _tell(self, record: Record, places: dict[str, Place], pods: list[Obj]) -> float | None:
         wanted = {name for name, place in places.items() if place.run}
         living = [pod for pod in pods if is_active(pod)]
         here = {pod["spec"].get("nodeName"): pod for pod in living if pod["spec"].get("nodeName") in wanted}
@@ -96,7 +96,7 @@ class DaemonSets:
             "numberUnavailable": len(wanted) - available,
         }
         status |= {name: number for name, number in numbers.items() if number}
-        self._objects.set_status(record, status)
+        await self._objects.set_status(record, status)
         return again_s
 
 

@@ -36,21 +36,21 @@ class Deployments:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
-    def reconcile(self, record: Record) -> float | None:
+    async def reconcile(self, record: Record) -> float | None:
         """Go one step on with the rollout, write the status; seconds after which to look again."""
         sets = self._objects.claimed(REPLICA_SETS, record)
         if not record.view["metadata"].get("deletionTimestamp"):
             if record.view["spec"].get("paused"):
-                self._scale_paused(record, sets)
+                await self._scale_paused(record, sets)
             else:
-                self._roll(record, sets)
+                await self._roll(record, sets)
             record = self._objects.record(DEPLOYMENTS, record.namespace, record.name) or record
             sets = self._objects.claimed(REPLICA_SETS, record)
-        return self._tell(record, sets)
+        return await self._tell(record, sets)
 
     # Rollout
 
-    def _roll(self, record: Record, sets: list[Record]) -> None:
+    async def _roll(self, record: Record, sets: list[Record]) -> None:
         spec, old = record.view["spec"], _by_age(sets)
         new = _newest(sets, spec["template"])
         if new is not None:
@@ -61,14 +61,14 @@ class Deployments:
         name = new.name if new is not None else self._free_name(record)
         steps = self._steps(record, Size(name, 0) if new is None else self._size(new), old)
         if new is None:
-            self._create(record, name, revision, steps.get(name, 0))
+            await self._create(record, name, revision, steps.get(name, 0))
         else:
-            self._update(record, new, revision, steps.get(name))
+            await self._update(record, new, revision, steps.get(name))
         for one in old:
             if one.name in steps:
-                self._update(record, one, None, steps[one.name])
-        self._set_revision(record, revision)
-        self._clean_up(record, old)
+                await self._update(record, one, None, steps[one.name])
+        await self._set_revision(record, revision)
+        await self._clean_up(record, old)
 
     def _steps(self, record: Record, new: Size, old: list[Record]) -> dict[str, int]:
         spec = record.view["spec"]
@@ -77,11 +77,11 @@ class Deployments:
             return plan_recreate(new, sizes, spec["replicas"])
         return plan_rolling(new, sizes, limits_of(spec))
 
-    def _scale_paused(self, record: Record, sets: list[Record]) -> None:
+    async def _scale_paused(self, record: Record, sets: list[Record]) -> None:
         """A paused Deployment follows ``replicas`` only, in the one ReplicaSet that has pods."""
         running = [one for one in sets if one.view["spec"]["replicas"]] or _by_age(sets)[-1:]
         if len(running) == 1:
-            self._update(record, running[0], None, record.view["spec"]["replicas"])
+            await self._update(record, running[0], None, record.view["spec"]["replicas"])
 
     def _size(self, record: Record) -> Size:
         pods = self._objects.claimed("pods", record)
@@ -100,7 +100,7 @@ class Deployments:
                 return name
             collisions += 1
 
-    def _create(self, record: Record, name: str, revision: str, replicas: int) -> None:
+    async def _create(self, record: Record, name: str, revision: str, replicas: int) -> None:
         spec = record.view["spec"]
         labels = {HASH_LABEL: name.rpartition("-")[2]}
         template = with_labels(spec["template"], labels)
@@ -119,9 +119,11 @@ class Deployments:
         }
         if spec.get("minReadySeconds"):
             made["spec"]["minReadySeconds"] = spec["minReadySeconds"]
-        self._objects.create_owned(REPLICA_SETS, record, made)
+        await self._objects.create_owned(REPLICA_SETS, record, made)
 
-    def _update(self, record: Record, target: Record, revision: str | None, replicas: int | None) -> None:
+    async def _update(
+        self, record: Record, target: Record, revision: str | None, replicas: int | None
+    ) -> None:
         """Bring a ReplicaSet into line; ``revision`` only for the newest."""
         obj = target.copy()
         annotations = obj["metadata"].setdefault("annotations", {})
@@ -136,14 +138,14 @@ class Deployments:
         annotations.update(_amounts(record.view["spec"]))
         if replicas is not None:
             obj["spec"]["replicas"] = replicas
-        self._objects.update(target, obj)
+        await self._objects.update(target, obj)
 
-    def _set_revision(self, record: Record, revision: str) -> None:
+    async def _set_revision(self, record: Record, revision: str) -> None:
         obj = record.copy()
         obj["metadata"].setdefault("annotations", {})[_REVISION] = revision
-        self._objects.update(record, obj)
+        await self._objects.update(record, obj)
 
-    def _clean_up(self, record: Record, old: list[Record]) -> None:
+    async def _clean_up(self, record: Record, old: list[Record]) -> None:
         """Forget the oldest templates beyond ``revisionHistoryLimit``."""
         empty = [
             one
@@ -152,16 +154,16 @@ class Deployments:
         ]
         surplus = len(empty) - int(record.view["spec"].get("revisionHistoryLimit", 10))
         for one in empty[: max(surplus, 0)]:
-            self._objects.delete(one)
+            await self._objects.delete(one)
 
     # Status
 
-    def _tell(self, record: Record, sets: list[Record]) -> float | None:
+    async def _tell(self, record: Record, sets: list[Record]) -> float | None:
         now = self._objects.clock()
         new = _newest(sets, record.view["spec"]["template"])
         made = DeploymentStatus(record.view, [one.view for one in sets], new.view if new else None, now)
         status = made.status()
-        self._objects.set_status(record, status)
+        await self._objects.set_status(record, status)
         return _seconds_to_deadline(record.view["spec"], status, timestamp(now))
 
 

@@ -31,16 +31,16 @@ class Jobs:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
-    def reconcile(self, record: Record) -> float | None:
+    async def reconcile(self, record: Record) -> float | None:
         """Go one step on, write the status; seconds after which to look again."""
         if record.view["metadata"].get("deletionTimestamp"):
             for pod in self._objects.claimed("pods", record):
                 self._objects.drop_finalizer(pod, JOB_TRACKING)
             return None
         if _is_over(record):
-            return self._forget(record)
-        record = self._count(record)
-        return self._go_on(record)
+            return await self._forget(record)
+        record = await self._count(record)
+        return await self._go_on(record)
 
     def forget(self, namespace: str, name: str) -> None:
         """The Job is gone: nothing holds its pods any more."""
@@ -51,7 +51,7 @@ class Jobs:
 
     # Counting
 
-    def _count(self, record: Record) -> Record:
+    async def _count(self, record: Record) -> Record:
         """Count the pods that ended since the last time."""
         before = record.view.get("status") or {}
         pending = before.get("uncountedTerminatedPods") or {}
@@ -64,21 +64,21 @@ class Jobs:
             uid = pod.view["metadata"]["uid"]
             if uid not in known:
                 uncounted[_outcome(pod.view)].append(uid)
-        self._objects.set_status(record, {**before, "uncountedTerminatedPods": uncounted})
+        await self._objects.set_status(record, {**before, "uncountedTerminatedPods": uncounted})
         for pod in ended:
             self._objects.drop_finalizer(pod, JOB_TRACKING)
         sums = {name: (before.get(name) or 0) + len(uids) for name, uids in uncounted.items()}
         counted = {name: number for name, number in sums.items() if number}
-        self._objects.set_status(record, {**before, **counted, "uncountedTerminatedPods": {}})
+        await self._objects.set_status(record, {**before, **counted, "uncountedTerminatedPods": {}})
         return self._objects.record(JOBS, record.namespace, record.name) or record
 
     # Running
 
-    def _go_on(self, record: Record) -> float | None:
+    async def _go_on(self, record: Record) -> float | None:
         spec, status = record.view["spec"], dict(record.view.get("status") or {})
         now = self._objects.clock()
         if spec.get("suspend"):
-            self._suspend(record, status)
+            await self._suspend(record, status)
             return None
         resumed = _condition(status, "Suspended")
         if resumed is not None and resumed["status"] == "True":
@@ -88,12 +88,12 @@ class Jobs:
         started = parse_timestamp(status["startTime"])
         verdict = judge(spec, self._counts(record), started, now)
         if verdict is not None:
-            return self._end(record, status, verdict)
-        waits_s = [self._manage(record)]
+            return await self._end(record, status, verdict)
+        waits_s = [await self._manage(record)]
         if spec.get("activeDeadlineSeconds") is not None and started is not None:
             end = started + timedelta(seconds=spec["activeDeadlineSeconds"])
             waits_s.append((end - now).total_seconds())
-        self._tell(record, status)
+        await self._tell(record, status)
         return min((wait_s for wait_s in waits_s if wait_s is not None), default=None)
 
     def _counts(self, record: Record) -> JobCounts:
@@ -110,11 +110,11 @@ class Jobs:
     def _active(self, record: Record) -> list[Obj]:
         return [pod.view for pod in self._objects.claimed("pods", record) if is_active(pod.view)]
 
-    def _manage(self, record: Record) -> float | None:
+    async def _manage(self, record: Record) -> float | None:
         """Create or delete pods; seconds to wait if a failure holds the next pod back."""
         pods = [pod.view for pod in self._objects.claimed("pods", record)]
         missing, surplus = plan_replicas(pods, wanted_pods(record.view["spec"], self._counts(record)))
-        self._delete(record, surplus)
+        await self._delete(record, surplus)
         if record.view["spec"].get("podReplacementPolicy") == "Failed":
             # A pod that is being deleted keeps its place until it ended.
             missing -= sum(not is_active(pod) and JOB_TRACKING in _finalizers(pod) for pod in pods)
@@ -124,36 +124,36 @@ class Jobs:
         if wait_s:
             return wait_s
         for _ in range(missing):
-            self._objects.create_pod(record, record.view["spec"]["template"], finalizer=JOB_TRACKING)
+            await self._objects.create_pod(record, record.view["spec"]["template"], finalizer=JOB_TRACKING)
         return None
 
-    def _delete(self, record: Record, pods: list[Obj]) -> None:
+    async def _delete(self, record: Record, pods: list[Obj]) -> None:
         """Delete pods that are not wanted any more; they do not count as failed."""
         for pod in pods:
             found = self._objects.record("pods", record.namespace, pod["metadata"]["name"])
             if found is not None:
                 self._objects.drop_finalizer(found, JOB_TRACKING)
-                self._objects.delete(found)
+                await self._objects.delete(found)
 
-    def _suspend(self, record: Record, status: Obj) -> None:
-        self._delete(record, self._active(record))
+    async def _suspend(self, record: Record, status: Obj) -> None:
+        await self._delete(record, self._active(record))
         self._set_condition(status, "Suspended", "True", "JobSuspended", "Job suspended")
-        self._tell(record, status)
+        await self._tell(record, status)
 
     # The end
 
-    def _end(self, record: Record, status: Obj, verdict: Verdict) -> float | None:
-        self._delete(record, self._active(record))
+    async def _end(self, record: Record, status: Obj, verdict: Verdict) -> float | None:
+        await self._delete(record, self._active(record))
         failed = verdict.kind == "Failed"
         first = "FailureTarget" if failed else "SuccessCriteriaMet"
         for kind in (first, verdict.kind):
             self._set_condition(status, kind, "True", verdict.reason, verdict.message)
         if not failed:
             status["completionTime"] = timestamp(self._objects.clock())
-        self._tell(record, status)
+        await self._tell(record, status)
         return None
 
-    def _forget(self, record: Record) -> float | None:
+    async def _forget(self, record: Record) -> float | None:
         """A Job that is over keeps no pod back, and goes itself when its time has come."""
         for pod in self._objects.claimed("pods", record):
             self._objects.drop_finalizer(pod, JOB_TRACKING)
@@ -165,12 +165,12 @@ class Jobs:
         left_s = (end + timedelta(seconds=keep_s) - self._objects.clock()).total_seconds()
         if left_s > 0:
             return left_s
-        self._objects.delete(record)
+        await self._objects.delete(record)
         return None
 
     # Status
 
-    def _tell(self, record: Record, status: Obj) -> None:
+    async def _tell(self, record: Record, status: Obj) -> None:
         pods = [pod.view for pod in self._objects.claimed("pods", record)]
         active = [pod for pod in pods if is_active(pod)]
         if active:
@@ -180,7 +180,7 @@ class Jobs:
         status["ready"] = sum(is_ready(pod) for pod in active)
         status["terminating"] = sum(bool(pod["metadata"].get("deletionTimestamp")) for pod in pods)
         status.setdefault("uncountedTerminatedPods", {})
-        self._objects.set_status(record, status)
+        await self._objects.set_status(record, status)
 
     def _set_condition(self, status: Obj, kind: str, value: str, reason: str, message: str) -> None:
         old = _condition(status, kind)

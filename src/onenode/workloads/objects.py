@@ -9,11 +9,12 @@ import copy
 from typing import Any, Final
 
 from onenode.context import Context
-from onenode.deletion import delete_record
+from onenode.deletion import delete_record, review_deletion
 from onenode.registry import Resource
-from onenode.requests import Options
+from onenode.requests import Options, User
 from onenode.selectors import match_label_selector
 from onenode.watch import Record
+from onenode.webhooks.review import Attributes
 from onenode.writing import Write
 
 __all__ = ["Objects", "controller_of"]
@@ -33,10 +34,11 @@ def controller_of(obj: Obj) -> Obj | None:
 
 
 class Objects:
-    """Reads and writes of the workload controllers."""
+    """Reads and writes of one controller, in the name of its service account."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, controller: str) -> None:
         self._context = context
+        self._user = _account(controller)
         self.clock = context.clock
 
     def record(self, stored_as: str, namespace: str | None, name: str) -> Record | None:
@@ -86,7 +88,9 @@ class Objects:
             del obj["metadata"]["ownerReferences"]
         self._context.store.update(record.resource, obj)
 
-    def create_pod(self, owner: Record, template: Obj, node_name: str = "", finalizer: str = "") -> None:
+    async def create_pod(
+        self, owner: Record, template: Obj, node_name: str = "", finalizer: str = ""
+    ) -> None:
         """A pod of a template; with ``node_name`` the scheduler does not see it.
 
         Raises:
@@ -111,48 +115,67 @@ class Objects:
         }
         if node_name:
             pod["spec"]["nodeName"] = node_name
-        self.create("pods", owner.namespace, pod)
+        await self.create("pods", owner.namespace, pod)
 
-    def create_owned(self, stored_as: str, owner: Record, obj: Obj) -> None:
+    async def create_owned(self, stored_as: str, owner: Record, obj: Obj) -> None:
         """An object that belongs to another.
 
         Raises:
             ApiError: it is refused.
         """
         obj["metadata"]["ownerReferences"] = [_reference(owner)]
-        self.create(stored_as, owner.namespace, obj)
+        await self.create(stored_as, owner.namespace, obj)
 
-    def create(self, stored_as: str, namespace: str | None, obj: Obj) -> None:
+    async def create(self, stored_as: str, namespace: str | None, obj: Obj) -> None:
         """A new object.
 
         Raises:
             ApiError: it is refused.
         """
-        self._write(stored_as, namespace, "").create_object(obj)
+        await self._write(stored_as, namespace, "").create_object(obj)
 
-    def update(self, record: Record, obj: Obj) -> None:
+    async def update(self, record: Record, obj: Obj) -> None:
         """Replace an object; nothing happens if it is the same.
 
         Raises:
             ApiError: it is refused.
         """
         if obj != record.view:
-            self._write(record.resource, record.namespace, record.name).update_object(record, obj)
+            await self._write(record.resource, record.namespace, record.name).update_object(record, obj)
 
-    def set_status(self, record: Record, status: Obj) -> None:
+    async def set_status(self, record: Record, status: Obj) -> None:
         """Replace the status; nothing happens if it is the same or the object is gone."""
         current = self.record(record.resource, record.namespace, record.name)
         if current is None or current.view.get("status") == status:
             return
         write = self._write(record.resource, record.namespace, record.name, "status")
-        write.update_object(current, {**current.copy(), "status": status})
+        await write.update_object(current, {**current.copy(), "status": status})
 
-    def delete(self, record: Record) -> None:
-        """Delete an object if it is still there and not being deleted."""
+    async def delete(self, record: Record) -> None:
+        """Delete an object if it is still there and not being deleted.
+
+        Raises:
+            ApiError: a webhook refuses it.
+        """
+        current = self.record(record.resource, record.namespace, record.name)
+        if current is None or self._going(current):
+            return
+        resource = self._resource(record.resource)
+        await review_deletion(self._context, self._attributes(resource, current), current)
         current = self.record(record.resource, record.namespace, record.name)
         if current is not None and not self._going(current):
-            resource = self._resource(record.resource)
             delete_record(self._context.store, resource, current, policy="Background")
+
+    def _attributes(self, resource: Resource, record: Record) -> Attributes:
+        options = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", "propagationPolicy": "Background"}
+        return Attributes(
+            operation="DELETE",
+            resource=resource,
+            namespace=record.namespace,
+            name=record.name,
+            user=self._user,
+            options=options,
+        )
 
     def drop_finalizer(self, record: Record, finalizer: str) -> None:
         """Take a finalizer away."""
@@ -175,7 +198,14 @@ class Objects:
             name=name,
             subresource=subresource,
             options=_OPTIONS,
+            user=self._user,
         )
+
+
+def _account(controller: str) -> User:
+    """Who a controller is for webhooks."""
+    groups = ("system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated")
+    return User(f"system:serviceaccount:kube-system:{controller}", groups)
 
 
 def _reference(owner: Record) -> Obj:

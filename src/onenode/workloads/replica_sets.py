@@ -23,38 +23,42 @@ class ReplicaSets:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
-    def reconcile(self, record: Record) -> float | None:
+    async def reconcile(self, record: Record) -> float | None:
         """Create and delete pods, write the status; seconds after which to look again."""
         spec = record.view["spec"]
         pods = self._objects.claimed("pods", record)
-        failure: Obj | None = None
+        failure: tuple[Obj, ApiError] | None = None
         if not record.view["metadata"].get("deletionTimestamp"):
-            failure = self._manage(record, pods)
+            failure = await self._manage(record, pods)
             pods = self._objects.claimed("pods", record)
-        return self._tell(record, spec, [pod.view for pod in pods], failure)
+        again_s = await self._tell(record, spec, [pod.view for pod in pods], failure and failure[0])
+        if failure is not None:
+            raise failure[1]
+        return again_s
 
-    def _manage(self, record: Record, pods: list[Record]) -> Obj | None:
-        """Bring the number of pods into order; the condition that says why it is not."""
+    async def _manage(self, record: Record, pods: list[Record]) -> tuple[Obj, ApiError] | None:
+        """Bring the number of pods into order; if it is not, the condition that says why."""
         spec = record.view["spec"]
         missing, surplus = plan_replicas([pod.view for pod in pods], spec["replicas"])
         names = {pod["metadata"]["name"] for pod in surplus}
         for pod in pods:
             if pod.name in names:
-                self._objects.delete(pod)
+                await self._objects.delete(pod)
         try:
             for _ in range(missing):
-                self._objects.create_pod(record, spec["template"])
+                await self._objects.create_pod(record, spec["template"])
         except ApiError as error:
-            return {
+            condition = {
                 "type": "ReplicaFailure",
                 "status": "True",
                 "lastTransitionTime": timestamp(self._objects.clock()),
                 "reason": "FailedCreate",
                 "message": error.message,
             }
+            return condition, error
         return None
 
-    def _tell(self, record: Record, spec: Obj, pods: list[Obj], failure: Obj | None) -> float | None:
+    async def _tell(self, record: Record, spec: Obj, pods: list[Obj], failure: Obj | None) -> float | None:
         before = record.view.get("status") or {}
         active = [pod for pod in pods if is_active(pod)]
         min_ready_s = spec.get("minReadySeconds") or 0
@@ -78,5 +82,5 @@ class ReplicaSets:
             # The first failure stays: the next text names another pod, and writing it would be one more
             # change to react to, without end.
             status["conditions"] = [failure if old is None else old]
-        self._objects.set_status(record, status)
+        await self._objects.set_status(record, status)
         return again_s

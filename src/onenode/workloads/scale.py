@@ -39,7 +39,7 @@ _GROUP: Final = "autoscaling"
 _SHOWN: Final = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
-def answer_scale(
+async def answer_scale(
     context: Context, request: Request, resource: Resource, namespace: str | None, name: str
 ) -> Answer:
     """GET, PUT and PATCH of ``PLURAL/NAME/scale``.
@@ -55,7 +55,7 @@ def answer_scale(
     current = scale_of(record.view)
     if request.method != "GET":
         wanted = _put(request) if request.method == "PUT" else _patched(request, current)
-        current = _write(context, request, resource, record, wanted)
+        current = await _write(context, request, resource, record, wanted)
     return Answer(200, encode(current, Form()), Form().media_type)
 
 
@@ -113,7 +113,7 @@ def _patched(request: Request, current: Obj) -> Obj:
     return patched
 
 
-def _write(context: Context, request: Request, resource: Resource, record: Record, wanted: Obj) -> Obj:
+async def _write(context: Context, request: Request, resource: Resource, record: Record, wanted: Obj) -> Obj:
     metadata = wanted.get("metadata") or {}
     if metadata.get("name", record.name) != record.name:
         raise bad_request(
@@ -133,5 +133,6 @@ def _write(context: Context, request: Request, resource: Resource, record: Recor
         namespace=record.namespace,
         name=record.name,
         options=Options.of(request, "UpdateOptions" if request.method == "PUT" else "PatchOptions"),
+        user=request.user,
     )
-    return scale_of(write.update_object(record, obj).stored)
+    return scale_of((await write.update_object(record, obj)).stored)

@@ -1,0 +1,1 @@
+"""Admission webhooks: their configurations, which requests they get, and the calls."""
