@@ -84,13 +84,14 @@ class Verdicts:
 
     def __init__(self, spec: SeccompProfileSpec) -> None:
         """Take a validated profile."""
-        self.default: Final = Outcome(Action(spec.default_action))
+        self.default: Final = _outcome(spec.default_action, None)
         """What happens to a syscall that is not mentioned."""
         unconditional: dict[str, Outcome] = {}
         rules: dict[str, dict[Rule, None]] = {}
         for index, entry in enumerate(spec.syscalls):
-            number = errno_number(entry.errno_ret, f"syscalls[{index}].errnoRet")
-            outcome = Outcome(Action(entry.action), None if number == EPERM else number)
+            outcome = _outcome(entry.action, errno_number(entry.errno_ret, f"syscalls[{index}].errnoRet"))
+            if outcome == self.default:
+                continue  # container runtimes leave out such rules, so they win over no other
             for name in entry.names:
                 if not entry.args:
                     # The first rule without conditions wins, also over those with conditions.
@@ -98,24 +99,27 @@ class Verdicts:
                     continue
                 for conditions in _alternatives(entry.args):
                     rules.setdefault(name, {})[Rule(conditions, outcome)] = None
-        self._of = {name: Verdict(outcome) for name, outcome in unconditional.items()}
-        for name, found in rules.items():
-            if name not in unconditional:
-                kept = tuple(rule for rule in found if rule.outcome != self.default)
-                self._of[name] = Verdict(self.default, kept)
+        self._of = {name: Verdict(self.default, tuple(found)) for name, found in rules.items()}
+        self._of |= {name: Verdict(outcome) for name, outcome in unconditional.items()}
 
     def __getitem__(self, name: str) -> Verdict:
         return self._of.get(name) or Verdict(self.default)
 
     @property
     def mentioned(self) -> frozenset[str]:
-        """Names with a rule."""
+        """Names with a rule that does not repeat the default."""
         return frozenset(self._of)
 
 
 def laxest(outcomes: Iterable[Outcome]) -> Outcome:
     """The outcome with the laxest action; of several, the first."""
     return min(outcomes, key=lambda outcome: STRICTNESS[outcome.action])
+
+
+def _outcome(action: str, number: int | None) -> Outcome:
+    """The same value for what is the same to the kernel."""
+    word = Action(action)
+    return Outcome(Action.KILL if word is Action.KILL_THREAD else word, None if number == EPERM else number)
 
 
 def _alternatives(args: list[Arg]) -> list[tuple[Condition, ...]]:
