@@ -69,6 +69,9 @@ struct recorder_state state;
 
 const struct recording empty_recording;
 
+/* Puts the struct into the object's BTF, for the test of layout.py. */
+const struct identification *const identification_type = NULL;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);

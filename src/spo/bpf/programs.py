@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final, Self
@@ -58,13 +59,16 @@ class LoadedPrograms:
         self.map_fds: Final = {name: self._map_fd(name) for name in MAPS}
 
     @classmethod
-    def load(cls, library: Libbpf, *, btf: Path | None, sys_enter: str) -> Self:
+    def load(
+        cls, library: Libbpf, *, btf: Path | None, sys_enter: str, sizes: Mapping[str, int] | None = None
+    ) -> Self:
         """Open and load the object.
 
         Args:
             library: the bound functions.
             btf: types of the kernel, when it does not tell them itself.
             sys_enter: which of the two programs to use, ``SYS_ENTER`` or ``SYS_ENTER_RAW``.
+            sizes: entries (for the ring buffer: bytes) of maps that shall not have their usual size.
 
         Raises:
             PermissionMissingError: no root.
@@ -84,6 +88,8 @@ class LoadedPrograms:
                 library.call(
                     "bpf_program__set_autoload", f"leave out {name}", _program(library, pointer, name), False
                 )
+            for name, size in (sizes or {}).items():
+                library.call("bpf_map__set_max_entries", f"size {name}", _map(library, pointer, name), size)
             library.call("bpf_object__load", "load the BPF object", pointer)
             return cls(library, pointer, sys_enter)
         except BaseException:
@@ -141,9 +147,7 @@ class LoadedPrograms:
             self._object = 0
 
     def _map_fd(self, name: str) -> int:
-        pointer = self._library.call(
-            "bpf_object__find_map_by_name", f"find map {name}", self._object, name.encode()
-        )
+        pointer = _map(self._library, self._object, name)
         fd: int = self._library.call("bpf_map__fd", f"find the descriptor of {name}", pointer)
         return fd
 
@@ -220,6 +224,11 @@ def _program(library: Libbpf, pointer: int, name: str) -> int:
         "bpf_object__find_program_by_name", f"find program {name}", pointer, name.encode()
     )
     return program
+
+
+def _map(library: Libbpf, pointer: int, name: str) -> int:
+    found: int = library.call("bpf_object__find_map_by_name", f"find map {name}", pointer, name.encode())
+    return found
 
 
 def _pin_name(name: str) -> str:

@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
@@ -104,11 +105,13 @@ class Recorder:
         )
 
     @classmethod
-    def load(cls, *, btf: Path | None = None) -> Self:
+    def load(cls, *, btf: Path | None = None, sizes: Mapping[str, int] | None = None) -> Self:
         """Load the object; nothing is recorded before :meth:`attach`.
 
         Args:
             btf: a BTF file or a directory in BTFHub layout, for kernels that do not describe their types.
+            sizes: of the maps ``recordings``, ``processes`` (entries), ``identifications`` (bytes, a power of
+                2 of pages), where not the usual ones: 4096, 16384, 1 MiB.
 
         Raises:
             RecorderError: no root, no BTF, no libbpf, or a kernel that refuses the programs.
@@ -116,12 +119,12 @@ class Recorder:
         found = kernel_btf.find(btf)
         library = Libbpf.load()
         if found is not None:
-            return cls(library, LoadedPrograms.load(library, btf=found, sys_enter=SYS_ENTER_RAW))
+            return cls(library, LoadedPrograms.load(library, btf=found, sys_enter=SYS_ENTER_RAW, sizes=sizes))
         try:
-            programs = LoadedPrograms.load(library, btf=None, sys_enter=SYS_ENTER)
+            programs = LoadedPrograms.load(library, btf=None, sys_enter=SYS_ENTER, sizes=sizes)
         except BpfCallError:
             # Some kernels have BTF and refuse programs that use it; the other program needs it only now.
-            programs = LoadedPrograms.load(library, btf=None, sys_enter=SYS_ENTER_RAW)
+            programs = LoadedPrograms.load(library, btf=None, sys_enter=SYS_ENTER_RAW, sizes=sizes)
         return cls(library, programs)
 
     @classmethod
