@@ -1,4 +1,4 @@
-"""What becomes of profiles when objects vanish, operators meet, nodes go, and pods come at the wrong moment."""
+"""What becomes of profiles when objects vanish, operators meet, nodes go, pods come at the wrong moment."""
 
 import asyncio
 from typing import Any
