@@ -1,5 +1,6 @@
 """Our syscall tables and filter checks against the installed libseccomp."""
 
+import ctypes
 import json
 import platform
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from spo.api.seccomp_profile import Arg, SeccompProfileSpec, Syscall
-from spo.host.libseccomp import FilterBuildError, Libseccomp, check_filter, libseccomp
+from spo.host.libseccomp import SONAME, FilterBuildError, Libseccomp, check_filter, libseccomp
 from spo.profiles.oci import render
 from spo.profiles.syscall_tables import TABLE_OF_ARCHITECTURE, all_syscall_names, syscall_names
 
@@ -59,6 +60,17 @@ def test_every_name_has_the_number_libseccomp_gives_it(library: Libseccomp, arch
     assert compared > 280
 
 
+def name_by_libseccomp(number: int, architecture: int) -> str:
+    resolve = ctypes.CDLL(SONAME).seccomp_syscall_resolve_num_arch
+    resolve.argtypes, resolve.restype = (ctypes.c_uint32, ctypes.c_int), ctypes.c_void_p
+    free = ctypes.CDLL(None).free
+    free.argtypes, free.restype = (ctypes.c_void_p,), None
+    name = resolve(architecture, number)
+    found = ctypes.string_at(name).decode() if name else ""
+    free(name)
+    return found
+
+
 @pytest.mark.parametrize("architecture", TABLE_OF_ARCHITECTURE)
 def test_libseccomp_knows_no_number_that_we_do_not(library: Libseccomp, architecture: str) -> None:
     token = library.architecture(architecture)
@@ -66,7 +78,7 @@ def test_libseccomp_knows_no_number_that_we_do_not(library: Libseccomp, architec
     ours = syscall_names(architecture)
     first = min(ours)
     numbers = [*range(first, first + 1000), *range(0x0F0000, 0x0F0020)]
-    theirs = {number: name for number in numbers if (name := library.syscall_name(number, token))}
+    theirs = {number: name for number in numbers if (name := name_by_libseccomp(number, token))}
     assert len(theirs) > 300
     assert {number: ours.get(number) for number in theirs} == theirs
 

@@ -74,10 +74,6 @@ class Controller:
         """Reconcile ``request`` soon."""
         self.queue.add(request)
 
-    def enqueue_after(self, request: Request, delay_s: float) -> None:
-        """Reconcile ``request`` in ``delay_s`` seconds."""
-        self.queue.add_after(request, delay_s)
-
     async def run(self) -> None:
         """Work until cancelled; reconciles under way get ``drain_s`` to finish."""
         self._stopping = False

@@ -65,16 +65,6 @@ class WorkQueue(Generic[K]):
         """Items ready to be worked on; delayed ones not counted."""
         return self._ready.qsize()
 
-    @property
-    def delayed(self) -> int:
-        """Items that wait for their time."""
-        return len(self._due)
-
-    @property
-    def idle(self) -> bool:
-        """Nothing is ready and nothing is worked on (items may still be delayed)."""
-        return not self._dirty and not self._processing
-
     def add(self, item: K) -> None:
         """Work on ``item`` soon; nothing changes if it already waits."""
         if item in self._dirty:

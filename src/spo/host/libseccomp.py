@@ -93,10 +93,6 @@ class Libseccomp:
         self._resolve_name_arch = _typed(
             library, "seccomp_syscall_resolve_name_arch", ctypes.c_int, ctypes.c_uint32, ctypes.c_char_p
         )
-        self._resolve_num_arch = _typed(
-            library, "seccomp_syscall_resolve_num_arch", ctypes.c_void_p, ctypes.c_uint32, ctypes.c_int
-        )
-        self._free = _typed(ctypes.CDLL(None), "free", None, ctypes.c_void_p)
         self._rule_add_array = _typed(
             library,
             "seccomp_rule_add_array",
@@ -128,16 +124,6 @@ class Libseccomp:
         """Number of a syscall, negative if it has none there; ``None`` if the library knows no such name."""
         number = self._resolve_name_arch(architecture, name.encode())
         return None if number == UNKNOWN_SYSCALL else number
-
-    def syscall_name(self, number: int, architecture: int) -> str | None:
-        """Name of a syscall; ``None`` if the library does not know the number."""
-        name = self._resolve_num_arch(architecture, number)
-        if not name:
-            return None
-        try:
-            return ctypes.string_at(name).decode()
-        finally:
-            self._free(name)
 
     @contextmanager
     def filter(self, default_action: int) -> Iterator[int]:

@@ -49,12 +49,6 @@ class CannotCreateDirectoryError(SeccompDirError):
     what = "cannot create operator directory"
 
 
-class CannotReadProfileError(SeccompDirError):
-    """A file could not be reached for reading."""
-
-    what = "cannot read profile"
-
-
 class CannotSaveProfileError(SeccompDirError):
     """A file could not be written; what was there before still is."""
 
@@ -95,23 +89,6 @@ class SeccompDir:
                     return False
                 replace_file(name, content, directory)
         return True
-
-    def read(self, path: str) -> bytes | None:
-        """Content of a file as :meth:`write` leaves it; ``None`` if there is none.
-
-        Raises:
-            ForeignPathError, CannotReadProfileError
-        """
-        key = _key(path)
-        try:
-            with (
-                _naming(CannotReadProfileError, path),
-                opened_directory(self._root, follow=True) as root,
-                opened_directory(key.namespace, dir_fd=root) as directory,
-            ):
-                return read_file(key.name + SUFFIX, directory)
-        except FileNotFoundError:
-            return None
 
     def remove(self, path: str) -> bool:
         """Remove a file; the directory of its namespace stays.
@@ -182,7 +159,7 @@ def _naming(kind: type[SeccompDirError], path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if kind in {CannotReadProfileError, CannotRemoveProfileError}:
+        if kind is CannotRemoveProfileError:
             raise
         raise kind(path, _reason(error)) from error
     except OSError as error:

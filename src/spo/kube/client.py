@@ -1,7 +1,7 @@
 """Typed requests to the API server: one method per verb, slim structs in and out."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -12,7 +12,6 @@ from spo.api.resource import Resource
 from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.config import load_config
 from spo.kube.errors import (
-    GoneError,
     InvalidError,
     MalformedResponseError,
     ServerError,
@@ -39,7 +38,6 @@ PAGE_SIZE: Final = 500
 
 _APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE_PATCH: Final = "application/merge-patch+json"
-_JSON_PATCH: Final = "application/json-patch+json"
 
 
 class KubeClient:
@@ -117,57 +115,6 @@ class KubeClient:
         if not page.resource_version:
             raise MalformedResponseError(str(request), "the list has no resourceVersion")
         return page
-
-    async def list_all(
-        self,
-        resource: Resource[T],
-        namespace: str | None = None,
-        *,
-        label_selector: str | None = None,
-        field_selector: str | None = None,
-        limit: int = PAGE_SIZE,
-    ) -> Page[T]:
-        """All objects of one moment: pages put together, never a mixture of two moments.
-
-        Raises:
-            GoneError: the list is longer-lived than the server's memory, twice in a row.
-        """
-        try:
-            return await self._list_all(resource, namespace, label_selector, field_selector, limit)
-        except GoneError:
-            return await self._list_all(resource, namespace, label_selector, field_selector, limit)
-
-    async def _list_all(
-        self,
-        resource: Resource[T],
-        namespace: str | None,
-        label_selector: str | None,
-        field_selector: str | None,
-        limit: int,
-    ) -> Page[T]:
-        pages: list[Page[T]] = []
-        seen: set[str] = set()
-        continue_ = ""
-        while not pages or continue_:
-            page = await self.list_page(
-                resource,
-                namespace,
-                label_selector=label_selector,
-                field_selector=field_selector,
-                limit=limit,
-                continue_=continue_,
-            )
-            pages.append(page)
-            continue_ = page.continue_
-            if continue_ in seen:
-                problem = "the list repeats a continue token"
-                raise MalformedResponseError(f"GET {_path(resource, namespace)}", problem)
-            seen.add(continue_)
-        return Page(
-            [item for page in pages for item in page.items],
-            pages[0].resource_version,
-            unreadable=tuple(one for page in pages for one in page.unreadable),
-        )
 
     async def watch(
         self,
@@ -260,20 +207,6 @@ class KubeClient:
         """Merge patch; ``metadata.resourceVersion`` in ``body`` makes it fail with ConflictError if stale."""
         path = _path(resource, namespace, name, subresource)
         return await self._one(resource, self._write("PATCH", path, body, content_type=_MERGE_PATCH))
-
-    async def json_patch(
-        self,
-        resource: Resource[T],
-        name: str,
-        namespace: str | None,
-        operations: Sequence[Mapping[str, Any]],
-        *,
-        subresource: str | None = None,
-    ) -> T:
-        """JSON patch (RFC 6902); a failing ``test`` is an InvalidError."""
-        path = _path(resource, namespace, name, subresource)
-        write = self._write("PATCH", path, operations, content_type=_JSON_PATCH, idempotent=False)
-        return await self._one(resource, write)
 
     async def delete(
         self,

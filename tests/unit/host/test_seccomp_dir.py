@@ -13,7 +13,6 @@ import pytest
 
 from spo.host.atomic_file import TEMP_PREFIX
 from spo.host.seccomp_dir import (
-    CannotReadProfileError,
     CannotRemoveProfileError,
     CannotSaveProfileError,
     ForeignPathError,
@@ -44,15 +43,12 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 def test_write_read_remove(seccomp_dir: SeccompDir, root: Path) -> None:
-    assert seccomp_dir.read(PATH) is None
     assert seccomp_dir.write(PATH, b"one") is True
-    assert seccomp_dir.read(PATH) == b"one"
     assert files(root) == {"ns/profile.json": b"one"}
     assert seccomp_dir.remove(PATH) is True
     assert (root / "ns").is_dir()
     assert files(root) == {}
     assert seccomp_dir.remove(PATH) is False
-    assert seccomp_dir.read(PATH) is None
 
 
 def test_the_same_content_is_not_written_again(seccomp_dir: SeccompDir, root: Path) -> None:
@@ -108,7 +104,7 @@ def test_a_reader_of_the_old_file_keeps_it_whole(seccomp_dir: SeccompDir, root: 
     ],
 )
 def test_foreign_paths_are_refused(seccomp_dir: SeccompDir, root: Path, path: str) -> None:
-    for call in (seccomp_dir.read, seccomp_dir.remove, lambda path: seccomp_dir.write(path, b"x")):
+    for call in (seccomp_dir.remove, lambda path: seccomp_dir.write(path, b"x")):
         with pytest.raises(ForeignPathError, match=r"is not operator/<namespace>/<name>\.json"):
             call(path)
     assert list(root.iterdir()) == []
@@ -125,8 +121,6 @@ def test_a_namespace_that_is_a_symbolic_link_is_refused(
         seccomp_dir.write(PATH, b"x")
     with pytest.raises(CannotRemoveProfileError):
         seccomp_dir.remove(PATH)
-    with pytest.raises(CannotReadProfileError):
-        seccomp_dir.read(PATH)
     assert seccomp_dir.remove_stale_temp_files() == 0
     assert files(outside) == {"profile.json": b"theirs"}
 
@@ -139,7 +133,6 @@ def test_a_file_that_is_a_symbolic_link_is_replaced_not_followed(
     victim.chmod(0o644)
     (root / "ns").mkdir()
     (root / "ns/profile.json").symlink_to(victim)
-    assert seccomp_dir.read(PATH) is None
     assert seccomp_dir.write(PATH, b"theirs") is True
     assert not (root / "ns/profile.json").is_symlink()
     assert victim.read_bytes() == b"theirs"
@@ -178,7 +171,6 @@ def test_a_missing_root_is_an_error_for_writing_only(tmp_path: Path) -> None:
     seccomp_dir = SeccompDir(tmp_path / "absent")
     with pytest.raises(CannotSaveProfileError, match="No such file or directory"):
         seccomp_dir.write(PATH, b"x")
-    assert seccomp_dir.read(PATH) is None
     assert seccomp_dir.remove(PATH) is False
 
 
@@ -245,7 +237,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_file(root: Path, before: b
         if before is not None:
             seccomp_dir.write(PATH, before)
         killed = killed_at_call(steps, lambda: SeccompDir(root).write(PATH, new))
-        content = seccomp_dir.read(PATH)
+        content = files(root).get("ns/profile.json")
         assert content in {before, new}
         seen.add(content)
         leftovers += seccomp_dir.remove_stale_temp_files()
