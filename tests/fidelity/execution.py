@@ -31,6 +31,35 @@ def environment(place: Place) -> dict[str, str]:
     return {"PATH": PATH, "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8", "TZ": "UTC"}
 
 
+class Strace:
+    """strace, attached to a process and what it starts from now on."""
+
+    def __init__(self, pid: int, log: Path) -> None:
+        self._pid = pid
+        self._log = log
+
+    def __enter__(self) -> Self:
+        options = ("-f", "-n", "--quiet=attach", "-s0", "-o", str(self._log))
+        self._process = subprocess.Popen(("strace", *options, "-p", str(self._pid)), stdin=subprocess.DEVNULL)
+        eventually("strace attaches", lambda: _tracer(self._pid) == self._process.pid)
+        return self
+
+    def follows(self, call: bytes) -> None:
+        """Wait until a call of the process is in the log: being attached is not yet following."""
+        eventually("strace follows", lambda: self._log.exists() and call in self._log.read_bytes())
+
+    def wait(self) -> None:
+        """Wait until everything it traces has ended, and the log is complete."""
+        self._process.wait(timeout=TIMEOUT_S)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait()
+
+
 class Execution:
     """One execution of a program.
 
@@ -45,8 +74,7 @@ class Execution:
         self._argv = [executable, *command[1:]]
         self.place = place
         self.pid = 0
-        self._strace: subprocess.Popen[bytes] | None = None
-        self._strace_log = Path()
+        self._strace: Strace | None = None
         self._status: int | None = None
 
     def __enter__(self) -> Self:
@@ -65,19 +93,9 @@ class Execution:
 
     def attach_strace(self, log: Path) -> None:
         """Let strace follow the program from before its execve; returns when it does."""
-        self._strace_log = log
-        self._strace = subprocess.Popen(
-            ("strace", "-f", "-n", "--quiet=attach", "-s0", "-o", str(log), "-p", str(self.pid)),
-            stdin=subprocess.DEVNULL,
-        )
-        eventually("strace attaches", lambda: _tracer(self.pid) == self._strace_pid)
-        # Attached is not yet following: only when a call of the waiting child is in the log, it is.
+        self._strace = Strace(self.pid, log).__enter__()
         os.write(self._gate, b"1")
-        eventually("strace follows", lambda: log.exists() and b"write(" in log.read_bytes())
-
-    @property
-    def _strace_pid(self) -> int:
-        return self._strace.pid if self._strace else 0
+        self._strace.follows(b"write(")
 
     def release(self) -> None:
         """Let the program start."""
@@ -111,7 +129,7 @@ class Execution:
             else:
                 time.sleep(0.005)
         if self._strace is not None:
-            self._strace.wait(timeout=timeout_s)
+            self._strace.wait()
         return self._status
 
     def output(self) -> str:
@@ -128,9 +146,8 @@ class Execution:
         if self._status is None:
             _kill_descendants(self._supervisor)
             os.waitpid(self._supervisor, 0)
-        if self._strace is not None and self._strace.poll() is None:
-            self._strace.terminate()
-            self._strace.wait()
+        if self._strace is not None:
+            self._strace.__exit__(kind, error, trace)
         os.close(self._gate)
         os.close(self._told)
 

@@ -13,19 +13,23 @@ from tests.fidelity.strace_log import Call
 HEADER = """\
 # Fidelity
 
-Written by `make fidelity`. For each program strace and the recorder watch the **same** execution; both see it
-from the program's own execve on. *missing*: distinct syscalls that strace saw and the recorder did not; *extra*:
-the other way round. 32-bit calls count apart from 64-bit calls. Then the program is recorded {recordings} times,
-and run again under the union: every other syscall is refused (`SCMP_ACT_ERRNO`). *same* means exit code 0 and the
-output that it had without a profile; for a server, the answers that its clients got.
+Written by `make fidelity`. For each program strace and the recorder watch the **same** execution, from the
+program's own execve on. *missing*: distinct syscalls that strace saw and the recorder did not; *extra*: the
+other way round. 32-bit calls count apart from 64-bit calls. Then the program is recorded {recordings} times,
+and run again under the union: every other syscall is refused (`SCMP_ACT_ERRNO`). *same* means exit code 0 and
+the output that it had without a profile; for a server, the answers that its clients got.
 """
 CONTAINER_HEADER = """
 ## In containers
 
-Podman and runc. Watched, a container starts with a shell that waits until strace is attached and then becomes the
-program. Recorded by mount namespace; the profile of the rerun is the union, and what runc does under its filter.
+Podman and runc. Watched, a container starts with a shell that waits until strace is attached and then becomes
+the program. Recorded by mount namespace; the profile of the rerun is the union, and what runc does under its
+filter.
 """
-TRACER_NOTE = "only in strace's log: it holds a process before the kernel looks at the call, and the process was killed there."
+TRACER_NOTE = (
+    "only in strace's log: it holds a process before the kernel looks at the call, "
+    "and the process was killed there."
+)
 
 
 @dataclass(slots=True)

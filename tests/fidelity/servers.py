@@ -9,9 +9,8 @@ import threading
 from functools import cache
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-from tests.fidelity.program import Place, Process, Program, accepts, eventually
+from tests.fidelity.program import SCRIPTS, Place, Process, Program, accepts, eventually
 
 NGINX_CONFIGURATION = """\
 daemon off;
@@ -179,8 +178,8 @@ def owned_by_postgres(place: Place) -> None:
     """PostgreSQL refuses to run as root."""
     user = pwd.getpwnam("postgres")
     os.chown(place.folder, user.pw_uid, user.pw_gid)
-    shutil.copy(Path(__file__).parent / "programs/database.sh", place.folder.parent)
-    (place.folder.parent / "database.sh").chmod(0o644)
+    # A copy: the folders above the original may be closed to that user.
+    shutil.copy(SCRIPTS / "database.sh", place.folder)
 
 
 SERVERS: tuple[Program, ...] = (
@@ -208,7 +207,7 @@ SERVERS: tuple[Program, ...] = (
             "--regid=postgres",
             "--clear-groups",
             "bash",
-            "../database.sh",
+            "database.sh",
             "{port}",
         ),
         "12502500\n5000\n",
