@@ -1,12 +1,9 @@
 """The program ``security-profiles-operator``: picks the process role, reads the environment."""
 
-import asyncio
 import json
 import os
-import platform
 import sys
 from collections.abc import Coroutine, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +13,13 @@ from spo import klog
 from spo.errors import SpoError
 from spo.names import DAEMON_FIELD_MANAGER, OPERATOR_NAME, SHIPPED_PROFILES_DIR, SPOD_NAME
 from spo.settings import DaemonSettings, EnablerSettings, ManagerSettings
+from spo.version import version_facts, version_lines
 
 log = klog.get()
 setup_log = klog.get("setup")
 
-ALIASES: Final = {"m": "manager", "d": "daemon", "v": "version"}
+ALIASES: Final = {"m": "manager", "d": "daemon", "b": "bpf-recorder", "v": "version"}
+_PATH: Final = click.Path(path_type=Path)
 
 
 class _Roles(click.Group):
@@ -75,6 +74,24 @@ def daemon(verbosity: int) -> None:
     _run(run_daemon(KubeClient.from_env(os.environ, field_manager=DAEMON_FIELD_MANAGER), settings))
 
 
+@cli.command("bpf-recorder")
+@click.option(
+    "--socket", type=_PATH, help="Where the daemon connects. Default: in the operator's run directory."
+)
+@click.option("--pin-root", type=_PATH, help="Directory of a bpf file system for what outlives a restart.")
+@click.option(
+    "--btf", type=_PATH, help="BTF file or BTFHub directory, for kernels without types of their own."
+)
+@click.pass_obj
+def bpf_recorder(verbosity: int, /, **paths: Path | None) -> None:
+    """Record syscalls of containers for the daemon of this node; needs root. Alias: b."""
+    from spo.probes.bpf_recorder.process import run_bpf_recorder  # noqa: PLC0415 - see above
+    from spo.probes.bpf_recorder.settings import BpfRecorderSettings  # noqa: PLC0415 - see above
+
+    _started("bpf-recorder", verbosity)
+    run_bpf_recorder(BpfRecorderSettings.from_env(os.environ, **paths))
+
+
 @cli.command("non-root-enabler")
 @click.pass_obj
 def non_root_enabler(verbosity: int) -> None:
@@ -92,26 +109,7 @@ def non_root_enabler(verbosity: int) -> None:
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
 def version(as_json: bool) -> None:
     """Print the version and what it runs on. Alias: v."""
-    facts = version_facts()
-    if as_json:
-        click.echo(json.dumps(facts, indent=2))
-        return
-    for name, value in facts.items():
-        click.echo(f"{name[0].upper() + name[1:] + ':':<15}{value}")
-
-
-def version_facts() -> dict[str, str]:
-    """What identifies this program in a bug report."""
-    try:
-        own = metadata.version(OPERATOR_NAME)
-    except metadata.PackageNotFoundError:
-        own = "unknown"  # run from a copy of the sources
-    return {
-        "version": own,
-        "pythonVersion": platform.python_version(),
-        "compiler": platform.python_compiler(),
-        "platform": f"{platform.system().lower()}/{platform.machine()}",
-    }
+    click.echo(json.dumps(version_facts(), indent=2) if as_json else "\n".join(version_lines()))
 
 
 def _started(component: str, verbosity: int) -> None:
@@ -124,6 +122,8 @@ def _started(component: str, verbosity: int) -> None:
 
 
 def _run(process: Coroutine[Any, Any, None]) -> None:
+    import asyncio  # noqa: PLC0415 - 10 MB that the probes must not spend
+
     asyncio.run(process)
 
 

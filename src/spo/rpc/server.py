@@ -69,6 +69,11 @@ class Peer:
         self.frame_deadline_s: float | None = deadline_s
         self.send_deadline_s: float | None = None
 
+    def push(self, event: msgspec.Struct) -> None:
+        """Queue an event for this peer alone."""
+        if not self.leaving:
+            self.out += message(EVENT, event)
+
 
 class Server:
     """Speaks one protocol on a listening socket.
@@ -115,12 +120,7 @@ class Server:
         """Queue an event for every peer that has subscribed."""
         for peer in self._peers.values():
             if peer.subscribed:
-                self.send(peer, EVENT, event)
-
-    def send(self, peer: Peer, number: int, body: msgspec.Struct) -> None:
-        """Queue one message for one peer."""
-        if not peer.leaving:
-            peer.out += message(number, body)
+                peer.push(event)
 
     def flush(self) -> None:
         """Send what is queued, as far as the peers take it now; close those that leave too much unread."""
@@ -241,7 +241,7 @@ class Server:
                 answer = self._handle(peer, request)
             except CallFailedError as error:
                 answer = Failure(error.message, error.reason)
-            self.send(peer, number, answer)
+            peer.out += message(number, answer)
             return
         problem = self._protocol.problem_with(decode(HELLO, content))
         if problem is not None:
