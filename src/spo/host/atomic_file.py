@@ -43,8 +43,8 @@ def read_file(name: str, dir_fd: int) -> bytes | None:
         return file.read()
 
 
-def replace_file(name: str, content: bytes, dir_fd: int) -> None:
-    """Put a file of this content and mode 0644 in the place of what has the name now, be it a symbolic link.
+def replace_file(name: str, content: bytes, dir_fd: int, *, mode: int = FILE_MODE) -> None:
+    """Put a file of this content and mode in the place of what has the name now, be it a symbolic link.
 
     Raises:
         OSError: it was not possible; what was there is still there.
@@ -55,7 +55,7 @@ def replace_file(name: str, content: bytes, dir_fd: int) -> None:
             remaining = memoryview(content)
             while remaining:
                 remaining = remaining[file.write(remaining) or 0 :]
-            os.fchmod(descriptor, FILE_MODE)  # not at open: the umask does not matter here
+            os.fchmod(descriptor, mode)  # not at open: the umask does not matter here
             os.fsync(descriptor)
             os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except BaseException:

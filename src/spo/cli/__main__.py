@@ -1,0 +1,107 @@
+"""Entry point of ``spoc``: runs a command, turns errors into one line and an exit status."""
+
+import os
+import sys
+from typing import Final
+
+import click
+
+from spo.cli.errors import ExitStatus
+from spo.cli.group import HELP_OPTIONS, Entry, LazyGroup
+from spo.cli.text import printable
+from spo.errors import SpoError
+
+PROGRAM: Final = "spoc"
+
+ENTRIES: Final = (
+    Entry(
+        "record",
+        "r",
+        "record",
+        "Record a command, a process or a container, and write a profile of what it did.",
+        attribute="command",
+    ),
+    Entry("record", "r", "record", "Record a command, a process or a container, and write its profile."),
+    Entry("run", "x", "run", "Run a command under a seccomp profile."),
+    Entry("merge", "m", "merge", "Merge the profiles of several recordings into one."),
+    Entry("diff", "d", "diff", "Show what differs between two profiles, or a profile and the default."),
+    Entry("check", "k", "check", "Tell what a profile would have done to a recording."),
+    Entry("show", "s", "show", "Explain a profile: syscalls by purpose, with notes about risks."),
+    Entry("convert", "c", "convert", "Convert between SeccompProfile YAML and OCI JSON."),
+    Entry("install", "i", "install", "Put a profile where Podman and the kubelet find it."),
+    Entry("remove", "rm", "install", "Remove a profile that was installed."),
+    Entry("completion", None, "completion", "Print the completion script of a shell."),
+    Entry("version", "v", "version", "Print the version and what it runs on."),
+)
+"""The commands in the order of the help."""
+
+cli: Final = LazyGroup(
+    PROGRAM,
+    ENTRIES,
+    context_settings=HELP_OPTIONS,
+    help="""Record what syscalls a program makes, and run programs with no others.
+
+    \b
+    Examples:
+      spoc record -o ls.yaml -- ls
+      spoc run -p ls.yaml -- ls
+    """,
+    no_args_is_help=True,
+)
+
+
+def main() -> None:
+    """Run the command of the command line."""
+    status = run_cli(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try again at its end and complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            _complain(f"cannot write the output: {error.strerror}")
+        status = status or ExitStatus.FAILED
+    sys.exit(status)
+
+
+def run_cli(arguments: list[str]) -> int:
+    """Run a command; errors become a line on stderr.
+
+    Returns:
+        The exit status.
+    """
+    try:
+        return _status(cli.main(arguments, prog_name=PROGRAM, standalone_mode=False))
+    except click.Abort:
+        return ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        return ExitStatus.FAILED
+    except click.ClickException as error:
+        return _refused(error)
+    except SpoError as error:
+        _complain(str(error))
+        return getattr(error, "exit_status", ExitStatus.FAILED)
+
+
+def _refused(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+    elif isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else PROGRAM
+        _complain(f"{error.format_message().rstrip('.')}; see '{path} --help'")
+    else:
+        _complain(error.format_message())
+    return error.exit_code
+
+
+def _status(result: object) -> int:
+    return result if isinstance(result, int) else ExitStatus.OK
+
+
+def _complain(problem: str) -> None:
+    line = " ".join(problem.split())
+    click.echo(f"Unable to run: {printable(line)}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""``spoc run``: a command under a profile."""
+
+import os
+import platform
+from pathlib import Path
+
+import click
+
+from spo.api.seccomp_profile import Action, SeccompProfileSpec
+from spo.cli.confined_exec import exec_confined
+from spo.cli.errors import ExitStatus
+from spo.cli.output import notes
+from spo.cli.profile_files import DEFAULT_OUTPUT, OUTPUT_TYPES, ProfileFileError, read_profile
+from spo.errors import SpoError
+from spo.host.libseccomp import build_filter
+from spo.profiles.syscall_tables import TABLE_OF_ARCHITECTURE, syscall_names
+from spo.recording.verdict import Verdicts
+
+
+class CommandError(SpoError):
+    """The command cannot be started."""
+
+    def __init__(self, command: str, problem: str, exit_status: ExitStatus) -> None:
+        super().__init__(command, problem, exit_status)
+        self.command = command
+        self.problem = problem
+        self.exit_status = exit_status
+
+    def __str__(self) -> str:
+        return f"{self.command}: {self.problem}"
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option(
+    "-p",
+    "--profile",
+    metavar="FILE",
+    default=DEFAULT_OUTPUT,
+    show_default=True,
+    help="SeccompProfile or OCI JSON; the content decides which.",
+)
+@click.option(
+    "-t",
+    "--type",
+    "type_",
+    type=click.Choice(OUTPUT_TYPES),
+    help="Refuse a profile that is not of this type.",
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(profile: str, type_: str | None, command: tuple[str, ...]) -> None:
+    """Run a command under a seccomp profile.
+
+    The command takes the place of spoc, so its exit status and signals are its own. It cannot gain
+    privileges (no_new_privs). Exit status 127: not found, 126: not executable.
+
+    \b
+    Example:
+      spoc run -p ls.yaml -- ls -l /
+    """
+    file = read_profile(profile)
+    notes(profile, file.notes)
+    if type_ is not None and file.type != type_:
+        raise ProfileFileError(profile, f"is of type {file.type}, not {type_}")
+    spec = file.profile.spec
+    if spec.base_profile_name:
+        notes(profile, ["spec.baseProfileName: its syscalls are missing; only a cluster knows them"])
+    _check(profile, spec)
+    path = find_command(command[0])
+    program = build_filter(spec, _newer_syscalls())
+    exec_confined(program, path, command, os.environb, spec.flags)
+
+
+def find_command(name: str) -> str:
+    """The path of a command, found as a shell does.
+
+    Raises:
+        CommandError: there is none, or it may not be executed.
+    """
+    if "/" in name:
+        candidates = [name]
+    else:
+        candidates = [f"{folder or '.'}/{name}" for folder in os.environ.get("PATH", os.defpath).split(":")]
+    found = [path for path in candidates if name and "\0" not in name and Path(path).is_file()]
+    for path in found:
+        if os.access(path, os.X_OK):
+            return path
+    if found:
+        raise CommandError(name, "is not executable", ExitStatus.NOT_EXECUTABLE)
+    raise CommandError(name, "command not found", ExitStatus.NOT_FOUND)
+
+
+def _check(path: str, spec: SeccompProfileSpec) -> None:
+    """Refuse profiles under which nothing can start: afterwards nobody could say why."""
+    verdict = Verdicts(spec)["execve"]
+    if verdict.never_passes:
+        raise ProfileFileError(
+            path, f"refuses execve ({verdict.otherwise}), so no command can be started under it; add execve"
+        )
+    if Action.NOTIFY in {spec.default_action, *(entry.action for entry in spec.syscalls)}:
+        raise ProfileFileError(path, f"{Action.NOTIFY} needs an agent that decides, which spoc run has not")
+
+
+def _newer_syscalls() -> dict[str, int]:
+    architecture = f"SCMP_ARCH_{platform.machine().upper()}"
+    if architecture not in TABLE_OF_ARCHITECTURE:
+        return {}
+    return {name: number for number, name in syscall_names(architecture).items()}
