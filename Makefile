@@ -7,7 +7,7 @@ BPF_OBJECTS := src/spo/bpf/objects/recorder.x86_64.o src/spo/bpf/objects/recorde
 BPF_TARGET_x86_64 := x86
 BPF_TARGET_aarch64 := arm64
 
-.PHONY: help setup bpf demo up down test check format lint types layers unit generate bench lock
+.PHONY: help setup bpf demo up down test check format lint types layers unit fidelity generate bench lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ layers:
 
 unit:
 	$(PYTHON) -m pytest tests/unit
+
+fidelity: setup bpf ## Compare the recorder with strace, program by program; writes bench/FIDELITY.md
+	@$(SETUP) --fidelity
+	$(PYTHON) -m pytest tests/fidelity --fidelity-table=bench/FIDELITY.md
 
 format: ## Rewrite the sources in the project's format
 	.venv/bin/ruff format $(SOURCES)

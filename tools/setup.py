@@ -4,6 +4,7 @@ Runs before anything is installed, so it uses the standard library only. Each st
 its result is already there, which is what lets every make target begin with it.
 """
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -35,6 +36,27 @@ DEBIAN_PACKAGES = (
     "python3-venv",
     "runc",
 )
+FIDELITY_PROGRAMS = {
+    "bzip2": "bzip2",
+    "curl": "curl",
+    "git": "git",
+    "initdb": "postgresql",
+    "java": "default-jre-headless",
+    "nginx": "nginx-light",
+    "node": "nodejs",
+    "openssl": "openssl",
+    "perl": "perl",
+    "redis-server": "redis-server",
+    "setpriv": "util-linux",
+    "sqlite3": "sqlite3",
+    "strace": "strace",
+    "xz": "xz-utils",
+}
+"""What the fidelity suite runs -> the Debian package that has it.
+
+Looked for by program: a Node.js or a Java from elsewhere is as good.
+"""
+SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def say(text: str) -> None:
@@ -74,7 +96,30 @@ def missing_debian_packages() -> list[str]:
 
 def install_debian_packages() -> None:
     """Install what is missing; the only step that needs root."""
-    missing = missing_debian_packages()
+    install(missing_debian_packages())
+
+
+def install_fidelity_programs() -> None:
+    """Install what the fidelity suite needs and `make test` otherwise does not; no service is started."""
+    postgres = [str(folder) for folder in Path("/usr/lib/postgresql").glob("*/bin")]
+    path = os.pathsep.join(("/usr/sbin", "/usr/bin", "/sbin", "/bin", *postgres))
+    missing = [
+        package for program, package in FIDELITY_PROGRAMS.items() if not shutil.which(program, path=path)
+    ]
+    if not missing or os.geteuid() != 0 or SERVICE_POLICY.exists():
+        install(missing)
+        return
+    # Debian starts servers when it installs them, unless this says that it is not allowed.
+    SERVICE_POLICY.write_text("#!/bin/sh\nexit 101\n")
+    SERVICE_POLICY.chmod(0o755)
+    try:
+        install(missing)
+    finally:
+        SERVICE_POLICY.unlink()
+
+
+def install(missing: list[str]) -> None:
+    """Install Debian packages, if there are any to install."""
     if not missing:
         return
     if os.geteuid() != 0:
@@ -165,7 +210,12 @@ def install_kubectl() -> None:
 
 def main() -> None:
     """Run all steps in order."""
+    parser = argparse.ArgumentParser(description="Prepare a Debian machine for development.")
+    parser.add_argument("--fidelity", action="store_true", help="also install the programs of tests/fidelity")
+    arguments = parser.parse_args()
     install_debian_packages()
+    if arguments.fidelity:
+        install_fidelity_programs()
     install_python_packages()
     install_kubectl()
 
