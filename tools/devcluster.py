@@ -208,7 +208,7 @@ def remove_operator_files(node_root: Path) -> list[str]:
     link = node_root / SECCOMP_ROOT / "operator"
     left = []
     if target.is_dir():
-        for file in target.glob("*/*"):
+        for file in (*target.glob("*/*"), *target.glob(".*")):
             if file.is_file() and file.lstat().st_uid == ROOTLESS_UID:
                 file.unlink()
                 left.append(str(file.relative_to(target)))

@@ -1,11 +1,12 @@
 """The API server's side of a node status: one object, its versions, and failures on demand."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from spo.api.meta import ObjectMeta
 from spo.api.node_status import NodeProfileState, SecurityProfileNodeStatus
 from spo.daemon.node_status import Entries
+from spo.errors import SpoError
 from spo.kube.errors import KubeError
 
 
@@ -59,3 +60,21 @@ class InMemoryNodeStatus:
         if self.failing:
             raise self.failing
         return stored.metadata.resource_version
+
+
+class InMemoryClaims:
+    """See :class:`spo.daemon.node_status.LocalClaims`; ``failing`` makes writes fail without effect."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = set(keys)
+        self.writes: list[set[str]] = []
+        self.failing: SpoError | None = None
+
+    async def read(self) -> tuple[str, ...]:
+        return tuple(self.keys)
+
+    async def write(self, claims: Iterable[str]) -> None:
+        if self.failing:
+            raise self.failing
+        self.keys = set(claims)
+        self.writes.append(self.keys)

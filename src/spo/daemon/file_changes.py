@@ -9,7 +9,7 @@ from spo.api.node_status import StatusKey
 from spo.host.dir_watch import DirWatch
 from spo.kube.clock import Clock, Timer
 from spo.profiles.file_owner import file_stem
-from spo.profiles.paths import SUFFIX
+from spo.profiles.paths import SUFFIX, ProfileKey
 
 log = klog.get("seccomp-spod")
 
@@ -24,6 +24,7 @@ class FileChanges:
         self,
         root: Path,
         claims: Callable[[], Iterable[str]],
+        is_as_left: Callable[[ProfileKey], bool],
         wake: Callable[[str], None],
         clock: Clock,
     ) -> None:
@@ -31,9 +32,11 @@ class FileChanges:
 
         Args:
             claims: keys ``<Kind>/<namespace>/<name>`` of this node's status.
+            is_as_left: whether nobody but this process has touched a file.
             wake: called with such a key.
         """
         self._claims = claims
+        self._is_as_left = is_as_left
         self._wake = wake
         self._clock = clock
         self._watch = DirWatch(root, self.changed)
@@ -63,7 +66,9 @@ class FileChanges:
         changed, self._changed = self._changed, set()
         for key in tuple(self._claims()):
             about = StatusKey.parse(key)
-            if about and not changed.isdisjoint(
-                {(None, None), (about.namespace, None), (about.namespace, file_stem(about.name) + SUFFIX)}
-            ):
+            if about is None:
+                continue
+            file = ProfileKey(about.namespace, file_stem(about.name))
+            places = {(None, None), (file.namespace, None), (file.namespace, file.name + SUFFIX)}
+            if not changed.isdisjoint(places) and not self._is_as_left(file):
                 self._wake(key)

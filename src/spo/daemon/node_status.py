@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Final, Protocol
 
 from msgspec import structs
 
 from spo import klog
-from spo.api.node_status import NodeProfileState, ProfileState, SecurityProfileNodeStatus
+from spo.api.node_status import NodeProfileState, ProfileState, SecurityProfileNodeStatus, StatusKey
 from spo.errors import SpoError
 from spo.kube.clock import Clock
 from spo.kube.errors import TooManyRequestsError
@@ -42,6 +42,16 @@ class NodeStatusApi(Protocol):
         """Store exactly these entries; returns the new resourceVersion."""
 
 
+class LocalClaims(Protocol):
+    """The copy of the list's keys on this node; :class:`spo.daemon.node_status_store.LocalCopy`."""
+
+    async def read(self) -> tuple[str, ...]:
+        """The keys, none if there is no copy."""
+
+    async def write(self, claims: Iterable[str]) -> None:
+        """Keep exactly these keys; raises SpoError."""
+
+
 class _Seen(Enum):
     NOTHING = "nothing"
     DELETED = "deleted"
@@ -57,12 +67,16 @@ class NodeStatusReporter:
     def __init__(
         self,
         api: NodeStatusApi,
+        local: LocalClaims,
         clock: Clock,
         *,
         report_delay_s: float,
         on_failure: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._api = api
+        self._local = local
+        self._kept: frozenset[str] | None = frozenset()
+        self._keeping = asyncio.Lock()  # one at a time: an earlier list must not overtake a later one
         self._clock = clock
         self._report_delay_s = report_delay_s
         self._on_failure = on_failure
@@ -81,8 +95,12 @@ class NodeStatusReporter:
     async def load(self) -> None:
         """Start from what this daemon stored before it was restarted: these are its claims."""
         previous = await self._api.read()
+        self._kept = frozenset(await self._local.read())
+        for key in self._kept:
+            if StatusKey.parse(key):
+                self._entries[key] = NodeProfileState(state=ProfileState.PENDING)
         if previous is not None:
-            self._entries = dict(previous.profiles)
+            self._entries |= previous.profiles
             self._listed = set(previous.profiles)
             self._own_versions.append(previous.metadata.resource_version)
         # Also without any profile: the object tells that a daemon looks after this node.
@@ -169,7 +187,8 @@ class NodeStatusReporter:
         try:
             if self._node_uid is None:
                 self._node_uid = await self._api.node_uid()
-            version = await self._api.apply(snapshot, self._node_uid)
+            storing = self._api.apply(snapshot, self._node_uid)
+            version, _ = await asyncio.gather(storing, self._keep(frozenset(snapshot)))
         except SpoError as error:
             await self._wait_after(error)
         else:
@@ -177,6 +196,20 @@ class NodeStatusReporter:
         finally:
             self._in_flight = False
         self._repair()
+
+    async def _keep(self, claims: frozenset[str]) -> None:
+        """Write the copy on this node; without it the stored list still is complete."""
+        async with self._keeping:
+            if claims == self._kept:
+                return
+            try:
+                await self._local.write(claims)
+            except SpoError as error:
+                if self._kept is not None:
+                    log.warning("Claims are kept by the API server only", problem=str(error))
+                self._kept = None
+            else:
+                self._kept = claims
 
     def _written(self, snapshot: dict[str, NodeProfileState], version: str) -> None:
         if self._failures:

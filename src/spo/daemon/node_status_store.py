@@ -1,5 +1,7 @@
-"""Reads and writes the one API object that belongs to this node."""
+"""Reads and writes the one API object that belongs to this node, and the copy on the disk."""
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -7,11 +9,27 @@ import msgspec
 from spo.api.core import NODES
 from spo.api.node_status import PROFILE_NODE_STATUSES, ProfileState, SecurityProfileNodeStatus
 from spo.daemon.node_status import Entries
+from spo.host.claims_file import ClaimsFile
 from spo.kube.client import KubeClient
 from spo.kube.errors import NotFoundError
 from spo.names import DAEMON_FIELD_MANAGER, NODE_NAME_LABEL
 
 MAX_LABEL: Final = 63  # characters of a label value
+
+
+class LocalCopy:
+    """The claims in a file of this node; see :class:`spo.daemon.node_status.LocalClaims`."""
+
+    def __init__(self, file: ClaimsFile) -> None:
+        self._file = file
+
+    async def read(self) -> tuple[str, ...]:
+        """See :class:`spo.daemon.node_status.LocalClaims`."""
+        return await asyncio.to_thread(self._file.read)
+
+    async def write(self, claims: Iterable[str]) -> None:
+        """See :class:`spo.daemon.node_status.LocalClaims`."""
+        await asyncio.to_thread(self._file.write, claims)
 
 
 class NodeStatusStore:

@@ -18,11 +18,12 @@ from spo.controller.health import Check, HealthServer
 from spo.daemon.file_changes import FileChanges
 from spo.daemon.metrics import SeccompProfileMetrics
 from spo.daemon.node_status import NodeStatusReporter
-from spo.daemon.node_status_store import NodeStatusStore
+from spo.daemon.node_status_store import LocalCopy, NodeStatusStore
 from spo.daemon.node_view import CachedNodeView, SpodRules, rules_of
 from spo.daemon.seccomp_events import SeccompProfileEvents
 from spo.daemon.seccomp_profile import SeccompProfileReconciler
 from spo.daemon.wakeups import BASE_INDEX, REFERENCE_INDEX, References, Wakeups, base_of, project_pod
+from spo.host.claims_file import ClaimsFile
 from spo.host.seccomp_dir import SeccompDir, SeccompDirError
 from spo.host.seccomp_support import seccomp_supported
 from spo.kube.client import KubeClient
@@ -32,6 +33,7 @@ from spo.kube.events import EventRecorder
 from spo.kube.informer import Informer
 from spo.kube.retry import retry
 from spo.names import PROFILES_ROOT
+from spo.profiles.paths import ProfileKey, parse_localhost_profile, path_of
 from spo.settings import DaemonSettings
 
 log = klog.get("seccomp-spod")
@@ -58,9 +60,12 @@ class Daemon:
         self._clock = clock
         node, namespace = settings.node_name, settings.operator_namespace
         self._recorder = EventRecorder(client, "profile", host=node, clock=clock)
+        self._root = Path(settings.host_root) / PROFILES_ROOT.lstrip("/")
+        self._dir = SeccompDir(self._root)
         events = SeccompProfileEvents(self._recorder, metrics, node, namespace)
         self._reporter = NodeStatusReporter(
             NodeStatusStore(client, node, namespace),
+            LocalCopy(ClaimsFile(self._root, namespace)),
             clock,
             report_delay_s=settings.report_delay_s,
             on_failure=events.node_status_failed,
@@ -86,8 +91,6 @@ class Daemon:
             clock=clock,
         )
         self._informers = (self._profiles, self._pods, self._own_status, self._rules)
-        self._root = Path(settings.host_root) / PROFILES_ROOT.lstrip("/")
-        self._dir = SeccompDir(self._root)
         reconciler = SeccompProfileReconciler(
             self._profiles.cache,
             CachedNodeView(self._profiles, self._pods, self._rules),
@@ -112,7 +115,9 @@ class Daemon:
             await caches_synced(self._informers, self._settings.cache_sync_timeout_s)
             wakeups = Wakeups(self._controller.enqueue, self._profiles.cache)
             self._listen(wakeups)
-            files = FileChanges(self._root, self._reporter.claims, wakeups.claimed, self._clock)
+            files = FileChanges(
+                self._root, self._reporter.claims, self._is_as_left, wakeups.claimed, self._clock
+            )
             watching = group.create_task(files.run())
             self._missing = ""
             try:
@@ -124,6 +129,10 @@ class Daemon:
     def what_is_missing(self) -> str:
         """Why this daemon cannot look after profiles yet, empty if it does."""
         return self._missing
+
+    def _is_as_left(self, file: ProfileKey) -> bool:
+        path = path_of(file)
+        return parse_localhost_profile(path) == file and self._dir.is_as_left(path)
 
     def _listen(self, wakeups: Wakeups) -> None:
         self._profiles.add_listener(wakeups.profile_changed)

@@ -87,7 +87,7 @@ class DirWatch:
         elif mask & IN_IGNORED:
             self._namespaces.pop(watch, None)
         elif watch == self._root_watch:
-            if name:
+            if name and not name.startswith("."):  # a namespace; ours with a dot are files
                 if mask & _APPEARED:
                     self._watch_namespace(name)
                 yield name, None

@@ -70,6 +70,7 @@ class SeccompDir:
     def __init__(self, root: Path) -> None:
         """Take the directory that is ``operator`` in the paths; it may be a symbolic link, made by root."""
         self._root = root
+        self._left: dict[str, _Identity] = {}
 
     def write(self, path: str, content: bytes) -> bool:
         """Make a file have this content, mode 0644, durable when the call returns.
@@ -85,10 +86,21 @@ class SeccompDir:
             self._make_directory(key.namespace, root)
             with opened_directory(key.namespace, dir_fd=root) as directory:
                 name = key.name + SUFFIX
-                if read_file(name, directory) == content:
+                if self._has(path, name, directory, content):
                     return False
                 replace_file(name, content, directory)
+                self._has(path, name, directory, content)
         return True
+
+    def is_as_left(self, path: str) -> bool:
+        """Whether nobody has touched a file since :meth:`write` returned; also ``False`` if that is unknown.
+
+        Raises:
+            ForeignPathError
+        """
+        key = _key(path)
+        known = self._left.get(path)
+        return known is not None and known == _identity(self._root / key.namespace / (key.name + SUFFIX))
 
     def remove(self, path: str) -> bool:
         """Remove a file; the directory of its namespace stays.
@@ -100,6 +112,7 @@ class SeccompDir:
             ForeignPathError, CannotRemoveProfileError
         """
         key = _key(path)
+        self._left.pop(path, None)
         try:
             with (
                 _naming(CannotRemoveProfileError, path),
@@ -120,12 +133,24 @@ class SeccompDir:
         """
         removed = 0
         with _naming(SeccompDirError, str(self._root)), opened_directory(self._root, follow=True) as root:
+            removed += remove_stale_files(root)
             with os.scandir(root) as entries:
                 names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
             for name in names:
                 with opened_directory(name, dir_fd=root) as directory:
                     removed += remove_stale_files(directory)
         return removed
+
+    def _has(self, path: str, name: str, directory: int, content: bytes) -> bool:
+        """Whether the file has the content; if so, remember what else it is."""
+        # In this order: who changes the file after the first call makes another one of it.
+        identity = _identity(name, directory)
+        if read_file(name, directory) != content:
+            self._left.pop(path, None)
+            return False
+        if identity is not None:
+            self._left[path] = identity
+        return True
 
     def _make_directory(self, name: str, root: int) -> None:
         try:
@@ -137,6 +162,18 @@ class SeccompDir:
         # Again, for the umask. Only this process and root can have replaced what mkdir has just made.
         os.chmod(name, DIRECTORY_MODE, dir_fd=root)
         os.fsync(root)
+
+
+_Identity = tuple[int, int, int]
+"""Device, inode, and the time of the last change of content or mode."""
+
+
+def _identity(file: str | Path, dir_fd: int | None = None) -> _Identity | None:
+    try:
+        found = os.stat(file, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def _key(path: str) -> ProfileKey:

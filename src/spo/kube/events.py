@@ -40,6 +40,8 @@ _WRITE_ATTEMPTS: Final = 4
 _FIRST_RETRY_S: Final = 0.5
 _FLUSH_S: Final = 2.0
 """How long a stopping recorder goes on writing what is queued."""
+_FLUSH_WRITES: Final = 8
+"""Writes at one time then."""
 
 
 def reference(resource: Resource[T], obj: T) -> ObjectReference:
@@ -155,8 +157,9 @@ class EventRecorder:
         finally:
             self._stopping = True
             try:
-                async with asyncio.timeout(_FLUSH_S):
-                    await self._write_all()
+                async with asyncio.timeout(_FLUSH_S), asyncio.TaskGroup() as writers:
+                    for _ in range(_FLUSH_WRITES):
+                        writers.create_task(self._write_all())
             except TimeoutError:
                 pass  # Counted below.
             finally:
@@ -166,25 +169,30 @@ class EventRecorder:
 
     async def _write_all(self) -> None:
         while self._pending:
-            # It stays queued while it is written, so that stopping half-way loses nothing.
-            identity, waiting = next(iter(self._pending.items()))
-            count = waiting.count
+            identity, waiting = self._pending.popitem(last=False)
             source = (identity.kind, identity.namespace, identity.name, identity.uid)
             allowed = self._budget.take(source, self._clock.monotonic())
-            if not allowed or not await self._write(identity, waiting, count):
-                self.stats.dropped += count
-            if waiting.count > count:
-                waiting.count -= count
-                self._pending.move_to_end(identity)
-            else:
-                del self._pending[identity]
+            try:
+                written = allowed and await self._write(identity, waiting)
+            except asyncio.CancelledError:
+                self._put_back(identity, waiting)  # stopping half-way loses nothing
+                raise
+            if not written:
+                self.stats.dropped += waiting.count
 
-    async def _write(self, identity: _Identity, waiting: _Pending, count: int) -> bool:
-        """Create or repeat one event, ``count`` times; ``False`` if the API server does not take it."""
+    def _put_back(self, identity: _Identity, waiting: _Pending) -> None:
+        if (again := self._pending.get(identity)) is not None:
+            waiting.count += again.count
+            waiting.last = again.last
+        self._pending[identity] = waiting
+        self._pending.move_to_end(identity, last=False)
+
+    async def _write(self, identity: _Identity, waiting: _Pending) -> bool:
+        """Create or repeat one event; ``False`` if the API server does not take it."""
         delay_s = _FIRST_RETRY_S
         for attempt in range(1, _WRITE_ATTEMPTS + 1):
             try:
-                await self._create_or_repeat(identity, waiting, count)
+                await self._create_or_repeat(identity, waiting)
                 return True
             except (KubeError, KubeConfigError) as error:
                 if attempt == _WRITE_ATTEMPTS or self._stopping or not is_transient(error):
@@ -194,8 +202,8 @@ class EventRecorder:
             delay_s *= 2
         return False
 
-    async def _create_or_repeat(self, identity: _Identity, waiting: _Pending, count: int) -> None:
-        now = self._clock.now()
+    async def _create_or_repeat(self, identity: _Identity, waiting: _Pending) -> None:
+        now, count = self._clock.now(), waiting.count
         known = self._written.get(identity)
         if known is not None and (now - known.last).total_seconds() <= _FORGET_AFTER_S:
             try:

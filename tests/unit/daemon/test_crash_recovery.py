@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from spo.daemon.seccomp_profile import SeccompProfileReconciler, profile_key
 from spo.host.seccomp_dir import SeccompDir
 from spo.kube.cache import Cache
 from tests.fakes.clock import FakeClock
-from tests.fakes.profiles_node_status import InMemoryNodeStatus
+from tests.fakes.profiles_node_status import InMemoryClaims, InMemoryNodeStatus
 from tests.fakes.profiles_node_view import FakeNodeView
 from tests.fakes.profiles_objects import NS, drop, profile, put, released
 
@@ -69,6 +70,18 @@ class MortalApi:
         return version
 
 
+class MortalClaims:
+    """The file outlives the process as well."""
+
+    def __init__(self, claims: InMemoryClaims, steps: Steps) -> None:
+        self.read, self._claims, self._steps = claims.read, claims, steps
+
+    async def write(self, claims: Iterable[str]) -> None:
+        self._steps.pass_by()
+        await self._claims.write(claims)
+        self._steps.pass_by()
+
+
 class Silent:
     def saved(self, profile: SeccompProfile) -> None: ...
     def removed(self) -> None: ...
@@ -81,6 +94,7 @@ class World:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.api = InMemoryNodeStatus()
+        self.local = InMemoryClaims()
         self.profiles: Cache[SeccompProfile] = Cache("SeccompProfile")
 
     async def run(self, die_at: int = MOST_STEPS) -> bool:
@@ -89,7 +103,9 @@ class World:
         directory = MortalDir(self.root)
         directory.steps = steps
         clock = FakeClock()
-        reporter = NodeStatusReporter(MortalApi(self.api, steps), clock, report_delay_s=0)
+        reporter = NodeStatusReporter(
+            MortalApi(self.api, steps), MortalClaims(self.local, steps), clock, report_delay_s=0
+        )
         await reporter.load()
         reconciler = SeccompProfileReconciler(self.profiles, FakeNodeView(), reporter, directory, Silent())
         writing = asyncio.create_task(reporter.run())

@@ -20,7 +20,7 @@ from spo.host.seccomp_dir import CannotSaveProfileError, SeccompDir
 from spo.kube.cache import Cache
 from spo.profiles.syscall_tables import syscall_names
 from tests.fakes.clock import FakeClock
-from tests.fakes.profiles_node_status import InMemoryNodeStatus
+from tests.fakes.profiles_node_status import InMemoryClaims, InMemoryNodeStatus
 from tests.fakes.profiles_node_view import FakeNodeView
 from tests.fakes.profiles_objects import NS, allow, profile, put, released
 
@@ -37,7 +37,9 @@ class Node:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.profiles: Cache[SeccompProfile] = Cache("SeccompProfile")
-        self.reporter = NodeStatusReporter(InMemoryNodeStatus(), FakeClock(), report_delay_s=0)
+        self.reporter = NodeStatusReporter(
+            InMemoryNodeStatus(), InMemoryClaims(), FakeClock(), report_delay_s=0
+        )
         self.reconciler = SeccompProfileReconciler(
             self.profiles, FakeNodeView(), self.reporter, SeccompDir(root), Silent()
         )

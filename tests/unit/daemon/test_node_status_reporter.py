@@ -8,9 +8,10 @@ import pytest
 
 from spo.api.node_status import NodeProfileState, ProfileState
 from spo.daemon.node_status import MAX_MESSAGE, NodeStatusReporter
+from spo.errors import SpoError
 from spo.kube.errors import ConnectionFailedError, TooManyRequestsError
 from tests.fakes.clock import FakeClock
-from tests.fakes.profiles_node_status import InMemoryNodeStatus
+from tests.fakes.profiles_node_status import InMemoryClaims, InMemoryNodeStatus
 
 A, B = "SeccompProfile/ns/a", "SeccompProfile/ns/b"
 DELAY_S = 0.2
@@ -25,12 +26,13 @@ def pending(generation: int = 1) -> NodeProfileState:
 
 
 class Node:
-    def __init__(self, api: InMemoryNodeStatus) -> None:
+    def __init__(self, api: InMemoryNodeStatus, local: InMemoryClaims) -> None:
         self.api = api
+        self.local = local
         self.clock = FakeClock()
         self.failures: list[str] = []
         self.reporter = NodeStatusReporter(
-            api, self.clock, report_delay_s=DELAY_S, on_failure=self.failures.append
+            api, self.local, self.clock, report_delay_s=DELAY_S, on_failure=self.failures.append
         )
 
     def claim(self, key: str, generation: int = 1) -> "asyncio.Task[None]":
@@ -38,8 +40,8 @@ class Node:
 
 
 @asynccontextmanager
-async def running(api: InMemoryNodeStatus) -> AsyncIterator[Node]:
-    node = Node(api)
+async def running(api: InMemoryNodeStatus, local: InMemoryClaims | None = None) -> AsyncIterator[Node]:
+    node = Node(api, local or InMemoryClaims())
     await node.reporter.load()
     task = asyncio.create_task(node.reporter.run())
     await node.clock.settle()
@@ -65,6 +67,32 @@ async def test_claim_returns_only_after_the_key_is_stored() -> None:
         node.api.gate.set()
         await claim
         assert node.api.writes[-1] == {A: pending()}
+
+
+async def test_claims_are_kept_on_the_node_too() -> None:
+    async with running(InMemoryNodeStatus(), InMemoryClaims(A, "nonsense")) as node:
+        assert set(node.reporter.claims()) == {A}
+        assert node.api.writes == [{A: pending(0)}]
+        await node.claim(B)
+        assert node.local.keys == {A, B}
+        node.reporter.report(B, ProfileState.INSTALLED, 1)
+        await node.clock.advance(1)
+        assert node.local.writes == [{A}, {A, B}]  # states are not kept
+        node.reporter.forget(A)
+        node.reporter.forget(B)
+        await node.clock.advance(1)
+        assert node.local.keys == set()
+
+
+async def test_disk_that_takes_no_claims_stops_nothing() -> None:
+    local = InMemoryClaims()
+    local.failing = SpoError("no space left on device")
+    async with running(InMemoryNodeStatus(), local) as node:
+        await node.claim(A)
+        assert node.api.writes[-1] == {A: pending()}
+        local.failing = None
+        await node.claim(B)
+        assert local.keys == {A, B}
 
 
 async def test_claim_needs_no_time_to_pass() -> None:

@@ -16,7 +16,7 @@ from spo.host.seccomp_dir import SeccompDir, SeccompDirError
 from spo.kube.cache import Cache
 from spo.profiles.paths import ProfileKey
 from tests.fakes.clock import FakeClock
-from tests.fakes.profiles_node_status import InMemoryNodeStatus
+from tests.fakes.profiles_node_status import InMemoryClaims, InMemoryNodeStatus
 from tests.fakes.profiles_node_view import FakeNodeView
 from tests.fakes.profiles_objects import NS, allow, drop, profile, put, released
 
@@ -56,7 +56,7 @@ class Node:
     def start(self) -> None:
         """A new process on the same disk, with the same API server."""
         self.told = Told()
-        self.reporter = NodeStatusReporter(self.api, FakeClock(), report_delay_s=0)
+        self.reporter = NodeStatusReporter(self.api, InMemoryClaims(), FakeClock(), report_delay_s=0)
 
     async def reconcile(self, request: Request = WEB) -> None:
         """Reconcile twice: the second time must change nothing."""

@@ -186,6 +186,51 @@ async def test_stopping_writes_what_is_queued(clock: FakeClock) -> None:
     assert [event["message"] for event in setup.stored()] == ["last words"]
 
 
+async def test_stopping_writes_many_side_by_side(clock: FakeClock) -> None:
+    setup = Setup(clock)
+    waiting: list[asyncio.Event] = []
+    most = 0
+    send = setup.transport.send
+
+    async def slow(request: HttpRequest) -> bytes:
+        nonlocal most
+        waiting.append(asyncio.Event())
+        most = max(most, len(waiting))
+        here = waiting[-1]
+        if len(waiting) == 4:
+            for one in waiting:
+                one.set()
+            waiting.clear()
+        await here.wait()
+        return await send(request)
+
+    setup.transport.send = slow  # type: ignore[method-assign] # the fake's own way to be slow
+    task = asyncio.create_task(setup.recorder.run())
+    await clock.settle()
+    for number in range(20):
+        setup.recorder.event(POD, NORMAL, "Saved", f"message {number}")
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert len(setup.stored()) == 20
+    assert most == 4
+    assert setup.recorder.stats.dropped == 0
+
+
+async def test_stopping_counts_what_it_cannot_write(clock: FakeClock) -> None:
+    setup = Setup(clock)
+    setup.transport.reachable = False
+    task = asyncio.create_task(setup.recorder.run())
+    await clock.settle()
+    for number in range(20):
+        setup.recorder.event(POD, NORMAL, "Saved", f"message {number}")
+    setup.recorder.event(POD, NORMAL, "Saved", "message 0")
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert setup.recorder.stats.dropped == 21
+
+
 async def test_long_texts_fit(setup: Setup, clock: FakeClock) -> None:
     name = "a" * 235 + ".b" + "c" * 16
     long_name = reference(PODS, Pod(metadata=ObjectMeta(name=name, namespace="ns")))

@@ -71,6 +71,37 @@ async def test_object_that_cannot_be_read_keeps_no_other_from_going(cluster: Clu
         assert cluster.file(node, "bad").exists()
 
 
+async def test_file_goes_though_object_and_node_status_vanish_while_the_daemon_is_down(
+    cluster: Cluster,
+) -> None:
+    """As when everything is removed by force and the operator installed again."""
+    for name in ("web", "kept"):
+        await cluster.add_profile(name)
+        await cluster.wait_for(name, installed)
+    foreign = cluster.file("node-0", "foreign")
+    foreign.write_text("{}")
+    await cluster.stop()
+    body: dict[str, Any] = {"metadata": {"finalizers": []}}
+    await cluster.client.patch(SECCOMP_PROFILES, "web", NS, body)
+    await cluster.client.delete(SECCOMP_PROFILES, "web", NS)
+    for node in cluster.nodes:
+        await cluster.client.delete(PROFILE_NODE_STATUSES, node, OPERATOR)
+        assert cluster.file(node, "web").exists()
+    for node in cluster.nodes:
+        cluster.start_daemon(node)
+    cluster.start_manager()
+
+    async def forgotten() -> bool:
+        wanted = {f"SeccompProfile/{NS}/kept": "Installed"}
+        return await cluster.listed() == dict.fromkeys(cluster.nodes, wanted)
+
+    await cluster.until(forgotten)
+    for node in cluster.nodes:
+        assert not cluster.file(node, "web").exists()
+        assert cluster.file(node, "kept").exists()
+    assert foreign.exists()
+
+
 async def test_two_operators_on_one_node_leave_each_others_files(cluster: Cluster) -> None:
     await cluster.stop("node-0")
     cluster.start_daemon("node-0", namespaces=(NS, OPERATOR))
