@@ -14,13 +14,6 @@ from spo.errors import SpoError
 PROGRAM: Final = "spoc"
 
 ENTRIES: Final = (
-    Entry(
-        "record",
-        "r",
-        "record",
-        "Record a command, a process or a container, and write a profile of what it did.",
-        attribute="command",
-    ),
     Entry("record", "r", "record", "Record a command, a process or a container, and write its profile."),
     Entry("run", "x", "run", "Run a command under a seccomp profile."),
     Entry("merge", "m", "merge", "Merge the profiles of several recordings into one."),

@@ -16,11 +16,9 @@ class Entry(NamedTuple):
     name: str
     alias: str | None
     module: str
-    """Module below ``spo.cli``."""
+    """Module below ``spo.cli`` that has a click command of this name."""
     help: str
     """One line; the same as the first line of the command's own."""
-    attribute: str = ""
-    """The click command in the module; its name if empty."""
 
 
 class LazyGroup(click.Group):
@@ -40,7 +38,7 @@ class LazyGroup(click.Group):
         entry = self.entries.get(self._aliases.get(cmd_name, cmd_name))
         if entry is None:
             return None
-        command = getattr(importlib.import_module(f"spo.cli.{entry.module}"), entry.attribute or entry.name)
+        command = getattr(importlib.import_module(f"spo.cli.{entry.module}"), entry.name)
         assert isinstance(command, click.Command)  # noqa: S101 - the table is ours
         return command
 
