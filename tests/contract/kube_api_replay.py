@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,18 @@ from tests.contract.kube_api_matching import (
     without_descriptions,
     without_managed_fields,
 )
-from tests.contract.kube_api_setup import RACES, RAW_BODIES, SCENES, UNMARKED, Setup, set_up
+from tests.contract.kube_api_setup import (
+    RACES,
+    RAW_BODIES,
+    RECORDED_HOOK,
+    SCENES,
+    UNMARKED,
+    WEBHOOK_SCENARIOS,
+    Setup,
+    set_up,
+)
+from tests.contract.kube_api_webhook import RecordedWebhook
+from tests.fakes.webhook_server import WebhookServer, webhook_server
 
 DATA = Path(__file__).parents[1] / "data/kube-api"
 TOKEN = "recorded"
@@ -41,12 +53,14 @@ _BUILD = frozenset(
 Obj = dict[str, Any]
 
 
-def load_scenario(number: str) -> Obj:
+def load_scenario(number: str, hook: WebhookServer | None = None) -> Obj:
     """The scenario whose file begins with a number."""
     (path,) = DATA.glob(f"{number}-*.json")
     text = path.read_text()
     if number in UNMARKED:
         text = text.replace(*UNMARKED[number])
+    if hook is not None:
+        text = text.replace(RECORDED_HOOK, f"127.0.0.1:{hook.port}").replace("<ca-bundle>", hook.ca_bundle)
     scenario: Obj = json.loads(text)
     return scenario
 
@@ -90,15 +104,30 @@ async def replay(number: str) -> None:
     Raises:
         MismatchError: an answer differs; the text names the step.
     """
-    scenario = load_scenario(number)
     store = Store(":memory:")
     try:
-        async with serving(store) as (app, base), httpx2.AsyncClient(timeout=20, trust_env=False) as client:
-            setup = Setup(app=app, client=client, base=base, token=TOKEN)
+        async with (
+            _webhook(number) as hook,
+            serving(store) as (app, base),
+            httpx2.AsyncClient(timeout=20, trust_env=False) as client,
+        ):
+            scenario = load_scenario(number, hook)
+            setup = Setup(app=app, client=client, base=base, token=TOKEN, hook=hook)
             await set_up(number, setup)
             await _Replay(scenario, setup).run()
     finally:
         store.close()
+
+
+@contextlib.asynccontextmanager
+async def _webhook(number: str) -> AsyncIterator[WebhookServer | None]:
+    """The server that the recorded API server called, for scenarios about webhooks."""
+    if number not in WEBHOOK_SCENARIOS:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        async with webhook_server(Path(folder)) as hook:
+            yield hook
 
 
 def _api_level(version: Obj) -> Obj:
@@ -115,6 +144,7 @@ class _Replay:
         self._base = setup.base
         self._bindings = Bindings()
         self._watches: list[tuple[Obj, asyncio.Task[list[Obj]], list[Obj]]] = []
+        self._hook = RecordedWebhook(scenario, setup.hook, self._bindings)
 
     async def run(self) -> None:
         try:
@@ -122,7 +152,9 @@ class _Replay:
                 if step.get("actor") == "apiserver->webhook":
                     continue
                 try:
+                    self._hook.expect(step)
                     await self._step(step)
+                    self._hook.check()
                 except MismatchError as error:
                     request = step["request"]
                     text = f"step {step['n']} {request['method']} {request['path'][:120]}: {error}"

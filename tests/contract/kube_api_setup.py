@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,20 @@ import httpx2
 import yaml
 
 from onenode.app import App
+from onenode.certificates import ensure_certificates
+from tests.fakes.webhook_server import WebhookServer
 
 Obj = dict[str, Any]
 
 GROUP = "security-profiles-operator.x-k8s.io"
 PROFILES = f"/apis/{GROUP}/v1beta1/namespaces/transcripts/seccompprofiles"
 CORE = "/api/v1/namespaces/transcripts"
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+WEBHOOK_SCENARIOS = frozenset({"46", "47", "48", "49"})
+RECORDED_HOOK = "127.0.0.1:19443"
+"""Where the recorded webhook listened."""
+_REFUSED = "https://127.0.0.1:19444/x"
+"""Where nobody listened; nobody does here either."""
 _CRDS = Path(__file__).parents[1] / "data/kube-api/crds"
 _CRD_FILES = ("seccompprofiles", "profilerecordings", "profilebindings", "securityprofilesoperatordaemons")
 
@@ -45,6 +55,7 @@ class Setup:
     client: httpx2.AsyncClient
     base: str
     token: str
+    hook: WebhookServer | None = None
 
     async def call(self, method: str, path: str, body: Obj | None = None, **headers: str) -> Obj:
         """One request that must succeed."""
@@ -80,6 +91,32 @@ class Setup:
         container = {"name": "c", "image": "busybox"}
         body = {"metadata": {"name": name}, "spec": {"containers": [container], **spec}}
         return await self.call("POST", f"{CORE}/pods", body)
+
+    async def webhook(self, name: str, *, path: str = "", url: str = "", **more: Any) -> None:
+        """A configuration with one webhook ``NAME.example.com``, in place of every other."""
+        assert self.hook is not None
+        webhook = {
+            "name": f"{name}.example.com",
+            "clientConfig": {
+                "url": url or self.hook.url(path),
+                "caBundle": more.pop("ca", self.hook.ca_bundle),
+            },
+            "rules": [
+                {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
+            ],
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "timeoutSeconds": 5,
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "transcripts"}},
+            **more,
+        }
+        await self.no_webhooks()
+        body = {"kind": "MutatingWebhookConfiguration", "apiVersion": "admissionregistration.k8s.io/v1"}
+        await self.call("POST", WEBHOOKS, {**body, "metadata": {"name": name}, "webhooks": [webhook]})
+
+    async def no_webhooks(self) -> None:
+        """Remove every configuration."""
+        await self.call("DELETE", WEBHOOKS)
 
     async def config_map(self, name: str, **metadata: Any) -> Obj:
         """A ConfigMap."""
@@ -236,6 +273,32 @@ async def _restricted(setup: Setup) -> None:
     await setup.call("POST", "/api/v1/namespaces", {"metadata": {"name": "restricted", "labels": labels}})
 
 
+def _webhook(name: str, path: str, **more: Any) -> Scene:
+    return lambda setup: setup.webhook(f"mw-{name}", path=path, **more)
+
+
+_BEHAVIOURS = (
+    *("deny", "deny-plain", "deny-code", "bad-uid", "bad-patch", "bad-patch2", "bad-patch3", "no-type"),
+    *("http500", "garbage"),
+)
+
+
+async def _foreign_ca(setup: Setup) -> None:
+    """A certificate that another CA signed."""
+    with tempfile.TemporaryDirectory() as folder:
+        other = ensure_certificates(Path(folder), []).ca.read_bytes()
+    await setup.webhook("mw-ca", path="/patch", ca=base64.b64encode(other).decode())
+
+
+async def _labelled_namespace(setup: Setup) -> None:
+    await setup.merge(CORE, {"metadata": {"labels": {"spo": "yes"}}})
+
+
+def _failing_condition(policy: str) -> Scene:
+    condition = {"name": "x", "expression": "object.metadata.labels['nosuch'] == 'x'"}
+    return _webhook("err", "/patch", failurePolicy=policy, matchConditions=[condition])
+
+
 SCENES: dict[tuple[str, int], Scene] = {
     ("21", 0): _selectors,
     ("21", 26): _selected_pods,
@@ -258,6 +321,20 @@ SCENES: dict[tuple[str, int], Scene] = {
     ("40", 0): _a_token,
     ("41", 3): _bound_pod,
     ("42", 0): _restricted,
+    **{("47", 2 * index): _webhook(name, f"/{name}") for index, name in enumerate(_BEHAVIOURS)},
+    ("48", 0): _webhook("refused", "", url=_REFUSED),
+    ("48", 1): _webhook("slow", "/slow", timeoutSeconds=1),
+    ("48", 3): _webhook("refused", "", url=_REFUSED, failurePolicy="Ignore"),
+    ("48", 4): _webhook("slow", "/slow", timeoutSeconds=1, failurePolicy="Ignore"),
+    ("48", 6): _foreign_ca,
+    ("48", 7): lambda setup: setup.no_webhooks(),
+    ("48", 9): _webhook("dry", "/patch", sideEffects="NoneOnDryRun"),
+    ("49", 13): lambda setup: setup.no_webhooks(),
+    ("49", 15): _labelled_namespace,
+    ("49", 17): lambda setup: setup.no_webhooks(),
+    ("49", 21): _failing_condition("Fail"),
+    ("49", 22): _failing_condition("Ignore"),
+    ("49", 23): lambda setup: setup.no_webhooks(),
     ("50", 0): _profiles("k0"),
     ("53", 0): _outputs,
     ("54", 0): _described,
@@ -284,7 +361,7 @@ SCENES: dict[tuple[str, int], Scene] = {
 """What was done before a step of a scenario; may tell values of placeholders."""
 
 UNMARKED: dict[str, tuple[str, str]] = {
-    "40": ('"uid": "admin-uid",', ""),
+    **dict.fromkeys(("40", "46", "47", "48", "49"), ('"uid": "admin-uid",', "")),
     "52": ('"1815"', '"<rv-6>"'),
     "20": ("xxxbz2cm", "xxx<suffix-20>"),
     "45": ("5c89bddd98", "<suffix-451><suffix-452>"),

@@ -111,7 +111,8 @@ async def webhook_server(
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.connections += 1
-        task = asyncio.create_task(_serve(served, reader, writer))
+        serve = _refuse if plain else _serve
+        task = asyncio.create_task(serve(served, reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -147,6 +148,19 @@ async def _serve(served: WebhookServer, reader: asyncio.StreamReader, writer: as
     except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
         return
     finally:
-        writer.close()
-        with contextlib.suppress(OSError, ssl.SSLError):
-            await writer.wait_closed()
+        # Not the polite end of TLS: it waits for a client that keeps its connection open.
+        await _flushed(writer)
+        writer.transport.abort()
+
+
+async def _refuse(_served: WebhookServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What an HTTP server says to the first bytes of TLS."""
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+    await _flushed(writer)
+    writer.close()
+
+
+async def _flushed(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        await writer.drain()
