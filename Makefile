@@ -35,7 +35,8 @@ down: setup ## Stop it and remove what it put on this machine
 	@$(PYTHON) tools/devcluster.py down
 
 test: check ## Everything: check, then the tests that need root, Podman, or a cluster
-	$(PYTHON) -m pytest tests/contract tests/e2e
+	@$(SETUP) --fidelity
+	$(PYTHON) -m pytest tests/contract tests/e2e tests/fidelity
 
 check: setup bpf ## Format, lint, types, layers, unit tests; no root needed
 	@$(MAKE) --no-print-directory -j2 --output-sync=target lint types layers unit

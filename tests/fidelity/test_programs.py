@@ -10,9 +10,10 @@ from spo.profiles.oci import render
 from spo.recording.profile import spec_of
 from tests.fidelity.catalogue import PROGRAMS
 from tests.fidelity.comparison import Comparison, calls_of, names_of
+from tests.fidelity.execution import Execution
 from tests.fidelity.program import Program
 from tests.fidelity.report import Report, Row
-from tests.fidelity.runs import record, rerun, spoc, watch
+from tests.fidelity.runs import place, record, rerun, spoc, watch
 
 pytestmark = pytest.mark.root
 
@@ -48,6 +49,23 @@ def test_recording_is_what_strace_sees_and_makes_a_profile_that_works(
     outcome = rerun(program, (spoc(), "run", "-p", str(profile), "--"))
     row.rerun = "same" if (outcome.status, outcome.output) == (0, program.expected) else "differs"
     outcome.require(program, "under its own profile")
+
+
+def test_a_process_of_the_same_name_is_not_in_the_recording(recorder: Recorder) -> None:
+    with (
+        place() as here,
+        place() as there,
+        Execution(("/bin/busybox", "uname"), here) as wanted,
+        Execution(("/bin/busybox", "sync"), there) as foreign,
+    ):
+        recorder.attach()
+        recorder.add_process(wanted.pid)
+        foreign.release()
+        wanted.release()
+        assert (foreign.wait(), wanted.wait()) == (0, 0)
+        names = names_of(calls_of(recorder.tree()))
+    assert "uname" in names
+    assert "sync" not in names
 
 
 def recorded(program: Program, times: int) -> Observation:
