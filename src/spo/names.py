@@ -61,3 +61,57 @@ SYSCALLS_BY_ARCHITECTURE_ANNOTATION: Final = "spo.x-k8s.io/syscalls-by-architect
 
 RUNTIME_BASE_ANNOTATION: Final = "spo.x-k8s.io/runtime-base"
 """On recorded profiles: JSON list of the syscalls that are allowed for the container runtime only."""
+
+TRACE_SYSCALL_ANNOTATION: Final = "io.containers.trace-syscall/"
+"""Prefix + container name: file for an OCI hook. Set by spo.webhooks, read by the hook and the daemon."""
+
+TRACE_LOGS_ANNOTATION: Final = "io.containers.trace-logs/"
+"""Prefix + container name: record from the audit log. Set by spo.webhooks, read by the daemon."""
+
+TRACE_BPF_ANNOTATION: Final = "io.containers.trace-bpf/"
+"""Prefix + container name: record the container with eBPF. Set by spo.webhooks, read by the daemon."""
+
+TRACE_AVCS_ANNOTATION: Final = "io.containers.trace-avcs/"
+"""Prefix + container name: record SELinux denials. Set by spo.webhooks, read by the daemon."""
+
+HOOK_RECORDINGS_DIR: Final = "/run/security-profiles-operator/recordings"
+"""Where OCI hooks write what they recorded."""
+
+LOG_PROFILE_NAME: Final = "log-enricher-trace"
+"""SeccompProfile in the operator's namespace that lets everything happen and logs it."""
+
+RECORDED_SELINUX_TYPE: Final = "selinuxrecording.process"
+"""SELinux type of containers that are recorded from denials."""
+
+BINDING_FINALIZER: Final = "active-workload-lock"
+"""On bindings; set and dropped by spo.manager: a pod is bound by it."""
+
+WEBHOOK_NAME: Final = "security-profiles-operator-webhook"
+"""Deployment and ServiceAccount of the admission webhooks, and value of the ``name`` label of their pods."""
+
+WEBHOOK_SERVICE: Final = "webhook-service"
+"""Service in front of the admission webhooks."""
+
+WEBHOOK_CONFIGURATION: Final = "spo-mutating-webhook-configuration"
+"""MutatingWebhookConfiguration; written by spo.manager."""
+
+WEBHOOK_CERTIFICATE: Final = "webhook-server-cert"
+"""Secret with the serving certificate; written by spo.manager (or cert-manager), read by spo.webhooks."""
+
+WEBHOOK_AUTHORITY: Final = "webhook-ca"
+"""Secret with the key of our CA; read and written by spo.manager only, mounted nowhere."""
+
+BINDING_WEBHOOK: Final = "binding.spo.io"
+"""Name of the webhook that binds profiles."""
+
+RECORDING_WEBHOOK: Final = "recording.spo.io"
+"""Name of the webhook that marks pods to be recorded."""
+
+BINDING_PATH: Final = "/mutate-v1-pod-binding"
+"""URL path of the webhook that binds profiles."""
+
+RECORDING_PATH: Final = "/mutate-v1-pod-recording"
+"""URL path of the webhook that marks pods to be recorded."""
+
+ADMISSION_FIELD_MANAGER: Final = "security-profiles-operator-admission"
+"""Field manager of what spo.manager says about admission on bindings and recordings."""
