@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,21 +171,16 @@ def test_another_process_of_the_same_name_does_not_leak_in(output: Path) -> None
 
 
 def test_a_running_process_is_recorded_until_it_ends(output: Path) -> None:
+    script = "read go; (umask; mkdir /proc/no) >/dev/null 2>&1; exit 0"
     with (
-        subprocess.Popen(
-            ("sh", "-c", "read go; (umask; mkdir /proc/no) >/dev/null 2>&1; exit 0"), stdin=subprocess.PIPE
-        ) as target,
-        subprocess.Popen(
-            (*SPOC, "record", "-o", output, "--pid", str(target.pid)), stderr=subprocess.PIPE, text=True
-        ) as recording,
+        subprocess.Popen(("sh", "-c", script), stdin=subprocess.PIPE) as target,
+        recording("-o", output, "--pid", str(target.pid)) as process,
     ):
         assert target.stdin is not None
-        wait_for_attachment()
         target.stdin.write(b"\n")
         target.stdin.close()
-        assert recording.wait(20) == 0
-        assert recording.stderr is not None
-        said = recording.stderr.read()
+        target.wait(20)
+        said = said_until_the_end(process)
 
     assert {"umask", "mkdir", "exit_group"} <= names(output)
     assert "calls that process" in said
@@ -194,46 +190,31 @@ def test_a_running_process_is_recorded_until_it_ends(output: Path) -> None:
 def test_a_container_is_recorded_from_its_start_and_runs_under_the_result(
     output: Path, busybox_image: str, containers_conf: dict[str, str]
 ) -> None:
-    made = podman("create", busybox_image, "sh", "-c", "sleep 0.2; mkdir /made; ls /", env=containers_conf)
-    container = made.strip()
-    with subprocess.Popen(
-        (
-            *SPOC,
-            *("record", "-t", "raw-seccomp", "--container-base", "-o", output, "--container", container[:12]),
-        ),
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as recording:
-        wait_for_attachment()
+    script = ("sh", "-c", "sleep 0.2; mkdir /made; ls /")
+    container = podman("create", busybox_image, *script, env=containers_conf).strip()
+    options = ("-t", "raw-seccomp", "--container-base", "-o", output, "--container", container[:12])
+    with recording(*options) as process:
         before = podman("start", "-a", container, env=containers_conf)
-        assert recording.wait(20) == 0
+        said = said_until_the_end(process)
     podman("rm", container, env=containers_conf)
 
+    assert "warning" not in said
     assert {"mkdir", "execve"} <= names(output)
     assert not {"pivot_root", "sethostname", "mount"} & names(output)
-    again = podman(
-        *("run", "--rm", "--security-opt", f"seccomp={output}", busybox_image),
-        *("sh", "-c", "sleep 0.2; mkdir /made; ls /"),
-        env=containers_conf,
-    )
+    option = f"seccomp={output}"
+    again = podman("run", "--rm", "--security-opt", option, busybox_image, *script, env=containers_conf)
     assert again == before
 
 
 def test_a_container_that_runs_already_says_so(
     output: Path, busybox_image: str, containers_conf: dict[str, str]
 ) -> None:
-    container = podman(
-        "run", "-d", busybox_image, "sh", "-c", "while :; do sleep 0.1; done", env=containers_conf
-    ).strip()
-    with subprocess.Popen(
-        (*SPOC, "record", "-o", output, "--container", container), stderr=subprocess.PIPE, text=True
-    ) as recording:
-        wait_for_attachment()
-        time.sleep(0.5)
-        recording.send_signal(signal.SIGINT)
-        assert recording.wait(20) == 0
-        assert recording.stderr is not None
-        said = recording.stderr.read()
+    script = ("sh", "-c", "while :; do sleep 0.1; done")
+    container = podman("run", "-d", busybox_image, *script, env=containers_conf).strip()
+    with recording("-o", output, "--container", container) as process:
+        time.sleep(0.5)  # the loop of the container goes round
+        process.send_signal(signal.SIGINT)
+        said = said_until_the_end(process)
     podman("rm", "-f", "-t", "0", container, env=containers_conf)
 
     assert "its start was not recorded" in said
@@ -320,22 +301,25 @@ def read_until(terminal: int, text: str) -> str:
     return read
 
 
-def wait_for_attachment() -> None:
-    """Until a recorder sees every syscall of the machine: then one of ours is among the attached programs."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        shown = subprocess.run(
-            ("bpftool", "-j", "link", "show"),
-            check=True,
-            capture_output=True,
-            env={"PATH": f"{os.environ['PATH']}:/usr/sbin"},
-        )
-        if any(link.get("tp_name") == "sched_process_exit" for link in json.loads(shown.stdout or "[]")):
-            # sys_enter is attached right after the process programs; options are set right after that.
-            time.sleep(0.2)
-            return
-        time.sleep(0.02)
-    pytest.fail("no recorder was attached")
+@contextmanager
+def recording(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """``spoc record`` of something that is not its child; it has begun."""
+    with subprocess.Popen(
+        (*SPOC, "record", *map(str, arguments)), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert "until it ends" in process.stderr.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+def said_until_the_end(process: subprocess.Popen[str]) -> str:
+    """What it says from now on; it must end well and soon."""
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == 0, said
+    return said
 
 
 def become_nobody() -> None:

@@ -208,11 +208,20 @@ def _record(wanted: Wanted, user: "User | None", progress: "Callable[[Observatio
     from spo.bpf.recorder import Recorder  # noqa: PLC0415 - as in _run
     from spo.cli import recording_session  # noqa: PLC0415 - as in _run
 
+    def started() -> None:
+        if not wanted.quiet:
+            what = f"process {wanted.pid}" if wanted.container is None else f"container {wanted.container}"
+            click.echo(f"recording {what} until it ends, or Ctrl-C", err=True)
+
     with Recorder.load(btf=wanted.btf) as recorder:
         if wanted.pid is not None:
-            return recording_session.record_processes(recorder, wanted.pid, progress=progress)
+            return recording_session.record_processes(
+                recorder, wanted.pid, started=started, progress=progress
+            )
         if wanted.container is not None:
-            return recording_session.record_container(recorder, wanted.container, progress=progress)
+            return recording_session.record_container(
+                recorder, wanted.container, started=started, progress=progress
+            )
         env = user.environment(os.environ) if user else os.environ
         return recording_session.record_command(recorder, wanted.command, env, user=user, progress=progress)
 

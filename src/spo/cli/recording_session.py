@@ -82,8 +82,16 @@ def record_command(
         return Recorded(recorder.tree(), recorder.losses(), seconds, (note,) if left else (), status)
 
 
-def record_processes(recorder: Recorder, pid: int, *, progress: Progress) -> Recorded:
+def record_processes(
+    recorder: Recorder, pid: int, *, started: Callable[[], None], progress: Progress
+) -> Recorded:
     """Record a running process, its threads and its present and future descendants, until it ends or Ctrl-C.
+
+    Args:
+        recorder: not attached yet.
+        pid: of the process.
+        started: told when recording has begun.
+        progress: told what was seen so far.
 
     Raises:
         NoSuchProcessError: it is not there.
@@ -95,8 +103,9 @@ def record_processes(recorder: Recorder, pid: int, *, progress: Progress) -> Rec
             raise NoSuchProcessError(pid) from error
         try:
             recorder.attach()
-            started = time.monotonic()
+            begin = time.monotonic()
             _add_tree(recorder, pid)
+            started()
             _wait(lambda: _ended(process), lambda: progress(recorder.tree()))
         finally:
             os.close(process)
@@ -104,17 +113,20 @@ def record_processes(recorder: Recorder, pid: int, *, progress: Progress) -> Rec
         return Recorded(
             recorder.tree(),
             recorder.losses(),
-            time.monotonic() - started,
+            time.monotonic() - begin,
             (f"calls that process {pid} made earlier are missing",),
         )
 
 
-def record_container(recorder: Recorder, container: str, *, progress: Progress) -> Recorded:
+def record_container(
+    recorder: Recorder, container: str, *, started: Callable[[], None], progress: Progress
+) -> Recorded:
     """Record a container until it ends, or Ctrl-C; one that does not run yet is waited for.
 
     Args:
         recorder: not attached yet.
         container: its id, or the first digits of it.
+        started: told when recording has begun: from now on its start would be seen.
         progress: told what was seen so far.
     """
     watch = _ContainerWatch(recorder, container)
@@ -122,14 +134,15 @@ def record_container(recorder: Recorder, container: str, *, progress: Progress) 
         late = bool(_members(container))
         recorder.attach()
         recorder.record_namespaces(True)
-        started = time.monotonic()
+        begin = time.monotonic()
+        started()
         _wait(watch.has_ended, lambda: progress(watch.observation()))
         recorder.detach()
         watch.look()
         notes = ("its start was not recorded: it ran already",) if late else ()
         if not watch.keys:
             notes = (f"no container {container} was seen",)
-        return Recorded(watch.observation(), recorder.losses(), time.monotonic() - started, notes)
+        return Recorded(watch.observation(), recorder.losses(), time.monotonic() - begin, notes)
 
 
 class _ContainerWatch:
