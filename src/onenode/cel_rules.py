@@ -6,6 +6,7 @@ Pure. ``self`` is the value at the schema node, ``oldSelf`` the value before an 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -17,11 +18,12 @@ from onenode.list_types import map_key
 __all__ = ["has_rules", "validate_rules"]
 
 _RULES: Final = "x-kubernetes-validations"
+_MOST_SCHEMAS: Final = 512
 
 
 def has_rules(schema: dict[str, Any]) -> bool:
     """True if the schema holds a rule at any depth."""
-    return bool(_nodes_with_rules(schema))
+    return bool(_KNOWN.of(schema))
 
 
 def validate_rules(obj: Any, schema: dict[str, Any], old: Any = None) -> list[Cause]:
@@ -35,7 +37,7 @@ def validate_rules(obj: Any, schema: dict[str, Any], old: Any = None) -> list[Ca
     Returns:
         A cause for each rule that is false or cannot be evaluated.
     """
-    walk = _Walk(_nodes_with_rules(schema))
+    walk = _Walk(_KNOWN.of(schema))
     if walk.nodes:
         walk.visit(obj, old, schema, "")
     return walk.found
@@ -48,7 +50,7 @@ def _children(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield schema[word]
 
 
-def _nodes_with_rules(schema: dict[str, Any]) -> set[int]:
+def _nodes_with_rules(schema: dict[str, Any]) -> frozenset[int]:
     """Identities of the schema nodes that hold a rule at or below them."""
     nodes: set[int] = set()
 
@@ -60,11 +62,30 @@ def _nodes_with_rules(schema: dict[str, Any]) -> set[int]:
         return False
 
     visit(schema)
-    return nodes
+    return frozenset(nodes)
+
+
+class _Known:
+    """The rule nodes of the schemas seen last. A schema is never changed, and kept as long as its identity."""
+
+    def __init__(self) -> None:
+        self._nodes: OrderedDict[int, tuple[dict[str, Any], frozenset[int]]] = OrderedDict()
+
+    def of(self, schema: dict[str, Any]) -> frozenset[int]:
+        """Identities of the nodes with rules at or below them."""
+        known = self._nodes.get(id(schema))
+        if known is None:
+            known = self._nodes[id(schema)] = (schema, _nodes_with_rules(schema))
+            if len(self._nodes) > _MOST_SCHEMAS:
+                self._nodes.popitem(last=False)
+        return known[1]
+
+
+_KNOWN: Final = _Known()
 
 
 class _Walk:
-    def __init__(self, nodes: set[int]) -> None:
+    def __init__(self, nodes: frozenset[int]) -> None:
         self.nodes = nodes
         self.found: list[Cause] = []
 

@@ -75,7 +75,7 @@ async def serving(store: Store) -> AsyncIterator[tuple[App, str]]:
     """An API server without pods on a loopback port."""
     auth = Authenticator(store, TOKEN, ec.generate_private_key(ec.SECP256R1()))
     app = create_app(store, None, auth, ca_text="-----CA-----\n")
-    listener = socket.socket()
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
