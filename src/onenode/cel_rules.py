@@ -66,7 +66,7 @@ def _nodes_with_rules(schema: dict[str, Any]) -> frozenset[int]:
 
 
 class _Known:
-    """The rule nodes of the schemas seen last. A schema is never changed, and kept as long as its identity."""
+    """The rule nodes of the schemas seen last, which never change and are kept as long as their identity."""
 
     def __init__(self) -> None:
         self._nodes: OrderedDict[int, tuple[dict[str, Any], frozenset[int]]] = OrderedDict()
