@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from typing import Final
 
 import click
@@ -46,16 +47,23 @@ cli: Final = LazyGroup(
 
 def main() -> None:
     """Run the command of the command line."""
+    _fill_closed_streams()
     status = run_cli(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # Python would try again at its end and complain once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            _complain(f"cannot write the output: {error.strerror}")
-        status = status or ExitStatus.FAILED
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            # Python would try again at its end and complain once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            status = status or _not_written(error)
     sys.exit(status)
+
+
+def _fill_closed_streams() -> None:
+    """Keep files that we open from becoming standard output; what is written to it fails as it should."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDONLY), mode))
 
 
 def run_cli(arguments: list[str]) -> int:
@@ -68,8 +76,8 @@ def run_cli(arguments: list[str]) -> int:
         return _status(cli.main(arguments, prog_name=PROGRAM, standalone_mode=False))
     except click.Abort:
         return ExitStatus.INTERRUPTED
-    except BrokenPipeError:
-        return ExitStatus.FAILED
+    except OSError as error:
+        return _not_written(error)
     except click.ClickException as error:
         return _refused(error)
     except SpoError as error:
@@ -88,13 +96,21 @@ def _refused(error: click.ClickException) -> int:
     return error.exit_code
 
 
+def _not_written(error: OSError) -> int:
+    """The output is the only thing whose errors are not ours; a reader who has seen enough is none."""
+    if not isinstance(error, BrokenPipeError):
+        _complain(f"cannot write {error.filename or 'standard output'}: {error.strerror}")
+    return ExitStatus.FAILED
+
+
 def _status(result: object) -> int:
     return result if isinstance(result, int) else ExitStatus.OK
 
 
 def _complain(problem: str) -> None:
     line = " ".join(problem.split())
-    click.echo(f"Unable to run: {printable(line)}", err=True)
+    with suppress(OSError):
+        click.echo(f"Unable to run: {printable(line)}", err=True)
 
 
 if __name__ == "__main__":
