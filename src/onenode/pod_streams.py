@@ -25,7 +25,7 @@ from onenode.requests import ANONYMOUS, User
 from onenode.status import ApiError, bad_request, internal_error, resource_unknown, unauthorized
 from onenode.store import Store
 
-__all__ = ["PROTOCOLS", "PodStreams", "chosen_protocol", "exit_status", "serve_streams"]
+__all__ = ["PROTOCOLS", "PodStreams", "attach_status", "chosen_protocol", "exit_status", "serve_streams"]
 
 PROTOCOLS: Final = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 """Best first."""
@@ -38,6 +38,8 @@ Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
 _PATH: Final = re.compile(
     r"/api/v1/namespaces/(?P<namespace>[^/]+)/pods/(?P<name>[^/]+)/(?P<verb>exec|attach)"
 )
+_PODMAN_FAILED: Final = 125
+_COMPLAINT: Final = b"Error: "
 _STDIN, _ERROR, _RESIZE, _CLOSE = 0, 3, 4, 255
 
 
@@ -65,7 +67,7 @@ class PodStreams:
             await websocket.send_denial_response(JSONResponse(error.to_status(), error.code))
             return
         await websocket.accept(subprotocol=protocol)
-        await serve_streams(websocket, process)
+        await serve_streams(websocket, process, attached=websocket.scope["path"].endswith("/attach"))
 
     async def _open(self, websocket: WebSocket) -> tuple[str, StreamProcess]:
         user = self._user(websocket)
@@ -121,10 +123,37 @@ def exit_status(code: int) -> dict[str, Any]:
     }
 
 
-async def serve_streams(websocket: WebSocket, process: StreamProcess) -> None:
-    """Connect an accepted WebSocket with a process until the process ends or the client goes."""
+def attach_status(code: int, *, anything_sent: bool, complaint: bytes) -> dict[str, Any]:
+    """The Status that ends an attachment.
+
+    A container that ends is no failure of the attachment, whatever its exit code: after a failure kubectl
+    shows the logs, and everything stood there twice.
+    """
+    if code != _PODMAN_FAILED or anything_sent:
+        return exit_status(0)
+    text = complaint.decode(errors="replace").removeprefix(_COMPLAINT.decode()).strip()
+    message = f"error attaching to container: {text or 'it does not run'}"
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": "InternalError",
+        "details": {"causes": [{"message": message}]},
+        "code": 500,
+    }
+
+
+async def serve_streams(websocket: WebSocket, process: StreamProcess, *, attached: bool = False) -> None:
+    """Connect an accepted WebSocket with a process until the process ends or the client goes.
+
+    Args:
+        websocket: the client.
+        process: Podman's ``exec`` or ``attach``.
+        attached: the process is an ``attach``: its exit code is the container's.
+    """
+    send = _send_attached if attached else _send
     receiving = asyncio.create_task(_receive(websocket, process))
-    sending = asyncio.create_task(_send(websocket, process))
+    sending = asyncio.create_task(send(websocket, process))
     try:
         await asyncio.wait({receiving, sending}, return_when=asyncio.FIRST_COMPLETED)
         if sending.done():
@@ -142,6 +171,27 @@ async def _send(websocket: WebSocket, process: StreamProcess) -> None:
     async for channel, data in process.output():
         await websocket.send_bytes(bytes([channel]) + data)
     status = exit_status(await process.wait())
+    await websocket.send_bytes(bytes([_ERROR]) + json.dumps(status).encode())
+    await websocket.close()
+
+
+async def _send_attached(websocket: WebSocket, process: StreamProcess) -> None:
+    held: tuple[int, bytes] | None = None
+    anything_sent = False
+    async for channel, data in process.output():
+        if held is not None:
+            await websocket.send_bytes(bytes([held[0]]) + held[1])
+            held, anything_sent = None, True
+        if data.startswith(_COMPLAINT):
+            # Podman's own last words, unless more follows.
+            held = (channel, data)
+            continue
+        await websocket.send_bytes(bytes([channel]) + data)
+        anything_sent = True
+    code = await process.wait()
+    if held is not None and code != _PODMAN_FAILED:
+        await websocket.send_bytes(bytes([held[0]]) + held[1])
+    status = attach_status(code, anything_sent=anything_sent, complaint=held[1] if held else b"")
     await websocket.send_bytes(bytes([_ERROR]) + json.dumps(status).encode())
     await websocket.close()
 
