@@ -1,15 +1,12 @@
-"""How long a profile takes to be on the node, and to be gone; memory of the daemon and the manager.
+"""How long a profile takes to be on the node, and to be gone; what daemon and manager use and ask for.
 
-Starts a cluster of its own, measures, writes ``bench/RESULTS.md``. The baseline of the same run is the
-plain write of an object to the same API server, taken in turn with the measured writes, so that the
-ratios say what the operator adds on whatever machine this is.
+Starts a cluster of its own, measures, writes its section of ``bench/RESULTS.md``. The baseline of the same
+run is the plain write of an object to the same API server, taken in turn with the measured writes, so that
+the ratios say what the operator adds on whatever machine this is.
 """
 
 import asyncio
 import contextlib
-import datetime
-import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -25,6 +22,9 @@ import msgspec
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.api_requests import HEADER, NODES, request_rows  # noqa: E402
+from bench.results import table, write_section  # noqa: E402
+
 from spo.api.meta import ObjectMeta  # noqa: E402
 from spo.api.resource import Resource  # noqa: E402
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile  # noqa: E402
@@ -35,7 +35,10 @@ from tools.devcluster import OPERATOR_NAMESPACE, DevCluster, free_port  # noqa: 
 NAMESPACE = "bench"
 SINGLES = 40
 BATCH = 200
-PODS = ("spod", "security-profiles-operator")
+PROMISES = {"spod": ("<= 50, +10", "<= 0.2"), "security-profiles-operator": ("<= 60", "-")}
+"""Process, by the label ``name`` of its pod -> what is promised of its memory and its idle CPU."""
+IDLE_S = 60.0
+SETTLE_S = 5.0
 POLL_S = 0.001
 LIMIT_S = 60.0
 
@@ -159,8 +162,18 @@ async def observed(client: KubeClient) -> AsyncIterator[Observer]:
             await task
 
 
-async def measure(dev: DevCluster) -> tuple[list[Row], dict[str, float], dict[str, float]]:
-    """All rows; memory of the two processes with no profile, and with the batch installed."""
+@dataclass
+class Measured:
+    """Everything; the dictionaries are by process."""
+
+    rows: list[Row]
+    empty_mb: dict[str, float]
+    loaded_mb: dict[str, float]
+    idle_percent: dict[str, float]
+
+
+async def measure(dev: DevCluster) -> Measured:
+    """All rows; what the two processes use with no profile, and with the batch installed."""
     folder = dev.seccomp_root / "operator" / NAMESPACE
     client = KubeClient.from_env({"KUBECONFIG": str(dev.kubeconfig)})
     baseline: list[float] = []
@@ -168,7 +181,7 @@ async def measure(dev: DevCluster) -> tuple[list[Row], dict[str, float], dict[st
     to_installed: list[float] = []
     to_gone: list[float] = []
     async with client, observed(client) as observer:
-        # The pods count as ready while their processes still start: wait for them, uncounted.
+        # The manager counts as ready while it still starts: wait for it, uncounted.
         await client.create(SECCOMP_PROFILES, profile("warm-up"))
         await reached(observer.installed_at, ["warm-up"])
         for number in range(SINGLES):
@@ -187,15 +200,17 @@ async def measure(dev: DevCluster) -> tuple[list[Row], dict[str, float], dict[st
             await client.delete(SECCOMP_PROFILES, name, NAMESPACE)
             await reached(observer.gone_at, [name])
             to_gone.append(observer.gone_at[name] - start)
-        idle = {pod: memory_mb(dev, pod) for pod in PODS}
+        processes = {name: process_of(dev, name) for name in PROMISES}
+        empty = {name: memory_mb(process) for name, process in processes.items()}
         names = [f"batch-{number}" for number in range(BATCH)]
         start = time.perf_counter()
         await asyncio.gather(*(client.create(SECCOMP_PROFILES, profile(name)) for name in names))
         files = await file_times(folder, names)
         await reached(observer.installed_at, names)
         last_file = max(files.values()) - start
-        loaded = {pod: memory_mb(dev, pod) for pod in PODS}
         last_installed = max(observer.installed_at[name] for name in names) - start
+        idle = await idle_percent(processes)
+        loaded = {name: memory_mb(process) for name, process in processes.items()}
         start = time.perf_counter()
         await asyncio.gather(*(client.delete(SECCOMP_PROFILES, name, NAMESPACE) for name in names))
         await reached(observer.gone_at, names)
@@ -210,11 +225,11 @@ async def measure(dev: DevCluster) -> tuple[list[Row], dict[str, float], dict[st
         Row(f"{BATCH} at once: last Installed", [last_installed], "<= 5000", plain),
         Row(f"{BATCH} at once: last gone", [last_gone], "<= 5000", plain),
     ]
-    return rows, idle, loaded
+    return Measured(rows, empty, loaded, idle)
 
 
-def memory_mb(dev: DevCluster, name: str) -> float:
-    """Resident memory of the operator's container in the pod with this label ``name``."""
+def process_of(dev: DevCluster, name: str) -> Path:
+    """/proc directory of the operator's container in the pod with this label ``name``."""
     where = (f"--namespace={OPERATOR_NAMESPACE}", "--output=jsonpath={.items[0].metadata.uid}")
     uid = dev.kubectl("get", "pods", f"--selector=name={name}", *where).stdout
     labels = (f"io.kubernetes.pod.uid={uid}", "io.kubernetes.container.name=security-profiles-operator")
@@ -224,42 +239,69 @@ def memory_mb(dev: DevCluster, name: str) -> float:
     ).stdout.split()
     inspect = ("podman", "inspect", "--format", "{{.State.Pid}}", *ids)
     pid = subprocess.run(inspect, check=True, capture_output=True, text=True).stdout.strip()
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+    return Path("/proc") / pid
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def memory_mb(process: Path) -> float:
+    """Resident memory."""
+    return int((process / "status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 
 
-def report(rows: Sequence[Row], memory: Sequence[tuple[str, ...]]) -> str:
-    """The whole file."""
-    machine = f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs"
+def cpu_s(process: Path) -> float:
+    """CPU time of all threads so far, exact to the nanosecond, unlike ``stat``."""
+    return sum(int(file.read_text().split()[0]) for file in process.glob("task/*/schedstat")) / 1e9
+
+
+async def idle_percent(processes: dict[str, Path]) -> dict[str, float]:
+    """CPU of each process, in percent of a core, while nobody asks for anything."""
+    await asyncio.sleep(SETTLE_S)
+    begin, before = time.perf_counter(), {name: cpu_s(process) for name, process in processes.items()}
+    await asyncio.sleep(IDLE_S)
+    lasted_s = time.perf_counter() - begin
+    return {name: 100 * (cpu_s(process) - before[name]) / lasted_s for name, process in processes.items()}
+
+
+def report(found: Measured, requests: Sequence[tuple[str, ...]]) -> str:
+    """The section."""
     header = ("what", "n", "median ms", "p99 ms", "worst ms", "x baseline", "promise, ms")
+    usage = [
+        (
+            name,
+            f"{found.empty_mb[name]:.0f}",
+            f"{found.loaded_mb[name]:.0f}",
+            memory,
+            f"{found.idle_percent[name]:.2f}",
+            cpu,
+        )
+        for name, (memory, cpu) in PROMISES.items()
+    ]
+    columns = (
+        "process",
+        "RSS, MB",
+        f"with {BATCH} profiles",
+        "promise",
+        f"idle CPU with {BATCH} profiles, % of a core over {IDLE_S:.0f} s",
+        "promise",
+    )
     return (
-        "# Results\n\n"
-        "Written by `make bench`. One machine runs the API server, the operator and the load; it is "
-        "shared and noisy, so compare ratios, not milliseconds.\n\n"
-        f"{datetime.date.today().isoformat()}, {machine}, Python {platform.python_version()}\n\n"
-        "## A profile on its way (bench/profile_latency.py)\n\n"
-        f"{table(header, [row.cells() for row in rows])}\n"
-        f"{table(('resident memory, MB', 'idle', f'with {BATCH} profiles', 'promise'), memory)}"
+        f"{table(header, [row.cells() for row in found.rows])}\n{table(columns, usage)}\n"
+        "API requests of the operator for one change, counted by the server (bench/api_requests.py, "
+        f"{NODES} nodes). Writes are those of objects; Events, of which each node writes one per saved "
+        "file, and renewals of the Lease, one in 2 s, are apart.\n\n"
+        f"{table(HEADER, requests)}"
     )
 
 
 def main() -> None:
     """Measure and write."""
+    requests = request_rows()
     with cluster() as dev:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         dev.apply(namespace)
-        rows, idle, loaded = asyncio.run(measure(dev))
-        promises = {"spod": "<= 50, +10", "security-profiles-operator": "<= 60"}
-        memory = [(name, f"{idle[name]:.0f}", f"{loaded[name]:.0f}", promises[name]) for name in idle]
-        text = report(rows, memory)
+        found = asyncio.run(measure(dev))
+    text = report(found, requests)
     print(text)
-    (ROOT / "bench/RESULTS.md").write_text(text)
+    write_section("A profile on its way (bench/profile_latency.py)", text)
 
 
 if __name__ == "__main__":

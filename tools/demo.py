@@ -6,9 +6,14 @@ the product does.
 
 import json
 import os
+import pty
+import re
+import select
 import subprocess
 import sys
+import termios
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from devcluster import KUBECTL, ROOT, ClusterError, DevCluster
@@ -48,6 +53,10 @@ metadata:
       image: {image}
       command: [sh, -c, "{script}"]
 """
+SECCOMP_PROFILE = {"type": "Localhost", "localhostProfile": LOCALHOST_PROFILE}
+PROMPT = "/ # "
+CONTROL = re.compile(r"\r|\x1b\[[0-9;]*[A-Za-z]")
+"""What the shell tells the terminal, not the user."""
 SECURITY_CONTEXT = f"""\
   securityContext:
     seccompProfile:
@@ -131,6 +140,46 @@ class Demo:
         if bool(done.returncode) != fails:
             raise DemoError(f"{line}: exit {done.returncode}")
         return done.stdout
+
+    def terminal(self, line: str, *typed: str) -> str:
+        """Run one line at a terminal of its own and type these lines, each when the shell asks for it."""
+        print(f"$ {line}", flush=True)
+        master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (24, 200))
+        process = subprocess.Popen(
+            ("bash", "-c", line), env=self._environment, stdin=slave, stdout=slave, stderr=slave
+        )
+        os.close(slave)
+        try:
+            shown = self._talk(master, typed)
+            if process.wait(timeout=DEADLINE_S):
+                raise DemoError(f"{line}: exit {process.returncode}")
+        except subprocess.TimeoutExpired as error:
+            raise DemoError(str(error)) from error
+        finally:
+            process.kill()
+            process.wait()
+            os.close(master)
+        return shown
+
+    def _talk(self, terminal: int, typed: Sequence[str]) -> str:
+        """Answer each prompt with a line; all that the terminal showed until nobody had it open any more."""
+        waiting, shown, answered = list(typed), "", 0
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            if select.select([terminal], [], [], 1.0)[0]:
+                try:
+                    chunk = CONTROL.sub("", os.read(terminal, 4096).decode(errors="replace"))
+                except OSError:
+                    return shown  # EIO: the other end is closed
+                print(chunk, end="", flush=True)
+                shown += chunk
+            elif waiting and PROMPT not in shown:
+                os.write(terminal, b"\r")  # the first prompt came before we were there
+            if waiting and shown.find(PROMPT, answered) >= 0:
+                answered = len(shown)
+                os.write(terminal, waiting.pop(0).encode() + b"\r")
+        raise DemoError(f"the terminal did not come to an end within {DEADLINE_S:.0f} s")
 
     def expect(self, wanted: str, output: str) -> None:
         """Fail unless the output has the text."""
@@ -221,6 +270,21 @@ class Demo:
         self.wait_until(log, "Seccomp:\t2")
         self.shell(log)
 
+    def run_interactively(self) -> None:
+        """A shell in a pod of its own, typed at a terminal; the pod goes with the shell."""
+        self.say("Type in a pod that runs under the profile: kubectl run --rm -it")
+        # A shell as first process does not heed SIGTERM: the pod would end only with its grace period.
+        security = {"seccompProfile": SECCOMP_PROFILE}
+        spec = {"spec": {"terminationGracePeriodSeconds": 1, "securityContext": security}}
+        run = (
+            f"kubectl --namespace {NAMESPACE} run --rm -it my-pod --image={IMAGE} "
+            f"--overrides='{json.dumps(spec)}' -- sh"
+        )
+        shown = self.terminal(run, "mkdir test", "exit")
+        self.expect("mkdir: can't create directory 'test': Operation not permitted", shown)
+        self.expect('pod "my-pod" deleted', shown)
+        self.shell(f"kubectl --namespace {NAMESPACE} wait --for=delete pod/my-pod --timeout=20s")
+
     def delete_in_use(self, file: Path) -> None:
         """A profile in use stays; it goes with the last pod."""
         self.say("Delete the profile while pods use it: it stays")
@@ -239,6 +303,7 @@ class Demo:
         file = self.create_profile()
         self.run_pods()
         self.patch_deployment()
+        self.run_interactively()
         self.delete_in_use(file)
 
 

@@ -19,6 +19,8 @@ def test_demo_shows_everything_and_leaves_nothing(cluster: Cluster) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Seccomp:\t2" in done.stdout
+    assert "mkdir: can't create directory 'test': Operation not permitted" in done.stdout
+    assert 'pod "my-pod" deleted' in done.stdout
     assert "make up" in done.stdout
     assert not Path("/var/lib/security-profiles-operator").exists()
     assert not (ROOT / ".run/onenode").exists()
