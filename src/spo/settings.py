@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Self
 
 from spo.errors import SpoError
-from spo.names import OPERATOR_NAME, SPOD_NAME
+from spo.names import OPERATOR_NAME, SPOD_NAME, WEBHOOK_CERTIFICATE
 
 
 class MissingSettingError(SpoError):
@@ -120,6 +120,43 @@ class ManagerSettings:
             operator_namespace=operator_namespace,
             identity=env.get("POD_NAME") or env.get("HOSTNAME") or "manager",
             namespaces=_watched_namespaces(env, operator_namespace),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """What a replica of the admission webhooks must know."""
+
+    operator_namespace: str = OPERATOR_NAME
+    """Namespace of the operator: the Secret of the certificate is there."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces whose bindings and recordings count; empty: all."""
+    host: str = ""
+    """Address of the webhook server; empty: all."""
+    port: int = 9443
+    """Port of the webhook server."""
+    health_host: str = ""
+    """Address that answers ``/healthz`` and ``/readyz``; empty: all."""
+    health_port: int = 8085
+    """Port of the same."""
+    certificate: str = WEBHOOK_CERTIFICATE
+    """Secret with the certificate."""
+    cache_sync_timeout_s: float = 120.0
+    """How long to wait for the first list of every watched kind."""
+    leave_s: float = 3.0
+    """How long to go on serving after SIGTERM: endpoints take that long to forget a replica."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], *, port: int) -> Self:
+        """Read ``OPERATOR_NAMESPACE``, ``RESTRICT_TO_NAMESPACE``, ``SPO_HEALTH_ADDRESS``."""
+        operator_namespace = _required(env, "OPERATOR_NAMESPACE")
+        health_host, health_port = _address(env, "SPO_HEALTH_ADDRESS", ":8085")
+        return cls(
+            operator_namespace=operator_namespace,
+            namespaces=_watched_namespaces(env, operator_namespace),
+            port=port,
+            health_host=health_host,
+            health_port=health_port,
         )
 
 

@@ -72,8 +72,10 @@ class AdmissionRequest(msgspec.Struct, rename="camel", kw_only=True):
     sub_resource: str | None = None
     namespace: str | None = None
     operation: str = ""
-    object: msgspec.Raw | None = None
-    old_object: msgspec.Raw | None = None
+    object: msgspec.Raw = msgspec.Raw()
+    """JSON; empty or ``null`` if there is none. msgspec has no union of Raw and None."""
+    old_object: msgspec.Raw = msgspec.Raw()
+    """The same, before the change."""
 
 
 class AdmissionReview(msgspec.Struct, rename="camel", kw_only=True):

@@ -31,6 +31,7 @@ _INTERNAL: Final = 500
 
 _reviews = msgspec.json.Decoder(AdmissionReview)
 _pods = msgspec.json.Decoder(AdmittedPod)
+_old_pods = msgspec.json.Decoder(AdmittedPod | None)
 _encoder = msgspec.json.Encoder()
 
 
@@ -159,8 +160,8 @@ class Reviewer:
         rules = self._rules.bindings(namespace)
         if not rules:
             return UNCHANGED
-        pod = _pods.decode(request.object or b"")
-        old = _pods.decode(request.old_object) if ephemeral and request.old_object else None
+        pod = _pods.decode(request.object)
+        old = _old_pods.decode(request.old_object) if ephemeral and bytes(request.old_object) else None
         logged = () if ephemeral else logged_containers(pod, self._rules.recordings(namespace))
         about = Bindable(namespace, pod, old, logged)
         decision = bind(about, rules, lambda name: self._rules.profile(namespace, name), ephemeral=ephemeral)
@@ -179,7 +180,7 @@ class Reviewer:
         rules = self._rules.recordings(request.namespace or "")
         if not rules:
             return UNCHANGED
-        pod = _pods.decode(request.object or b"")
+        pod = _pods.decode(request.object)
         return record(pod, rules, int(self._now_s()), self._operator_namespace)
 
 
