@@ -11,14 +11,14 @@ import click
 
 from spo import klog
 from spo.errors import SpoError
-from spo.names import DAEMON_FIELD_MANAGER, OPERATOR_NAME, SHIPPED_PROFILES_DIR, SPOD_NAME
-from spo.settings import DaemonSettings, EnablerSettings, ManagerSettings
+from spo.names import DAEMON_FIELD_MANAGER, OPERATOR_NAME, SHIPPED_PROFILES_DIR, SPOD_NAME, WEBHOOK_NAME
+from spo.settings import DaemonSettings, EnablerSettings, ManagerSettings, WebhookSettings
 from spo.version import version_facts, version_lines
 
 log = klog.get()
 setup_log = klog.get("setup")
 
-ALIASES: Final = {"m": "manager", "d": "daemon", "b": "bpf-recorder", "v": "version"}
+ALIASES: Final = {"m": "manager", "d": "daemon", "w": "webhook", "b": "bpf-recorder", "v": "version"}
 _PATH: Final = click.Path(path_type=Path)
 
 
@@ -72,6 +72,28 @@ def daemon(verbosity: int) -> None:
     _started(SPOD_NAME, verbosity)
     settings = DaemonSettings.from_env(os.environ)
     _run(run_daemon(KubeClient.from_env(os.environ, field_manager=DAEMON_FIELD_MANAGER), settings))
+
+
+@cli.command()
+@click.option(
+    "-p",
+    "--port",
+    type=click.IntRange(min=1, max=65535),
+    default=9443,
+    show_default=True,
+    envvar="SPO_WEBHOOK_PORT",
+    show_envvar=True,
+    help="Port of the HTTPS server.",
+)
+@click.pass_obj
+def webhook(verbosity: int, port: int) -> None:
+    """Bind profiles to new pods and mark pods to be recorded; only reads the API. Alias: w."""
+    from spo.kube.client import KubeClient  # noqa: PLC0415 - see above
+    from spo.webhooks.process import run_webhook  # noqa: PLC0415 - see above
+
+    _started(WEBHOOK_NAME, verbosity)
+    settings = WebhookSettings.from_env(os.environ, port=port)
+    _run(run_webhook(KubeClient.from_env(os.environ), settings))
 
 
 @cli.command("bpf-recorder")
