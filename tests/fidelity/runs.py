@@ -29,7 +29,9 @@ class Outcome:
 
     def require(self, program: Program, when: str) -> None:
         """Raise unless it is what the catalogue says."""
-        assert (self.status, self.output) == (0, program.expected), f"{when}: {self.complaints[-2000:]}"
+        context = f"{when}: status {self.status}, {self.complaints[-2000:]}"
+        assert self.output == program.expected, context
+        assert self.status == 0, context
 
 
 @contextmanager
