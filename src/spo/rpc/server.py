@@ -31,7 +31,9 @@ class Limits:
     peers: int = 8
     """Connections at a time; the next one is told so and closed."""
     silence_s: float = 5.0
-    """For the first frame, for the rest of a frame, and for taking some of what was sent."""
+    """For the first frame, and for the rest of a frame."""
+    unread_s: float = 30.0
+    """For taking some of what was sent."""
     unsent_answers_bytes: int = 1 << 20
     """A peer that leaves more unread has its next calls wait."""
     unsent_bytes: int = 4 << 20
@@ -232,7 +234,7 @@ class Server:
         if not (peer.out or peer.paused):
             peer.send_deadline_s = None
         elif progress or peer.send_deadline_s is None:
-            peer.send_deadline_s = self._clock() + self._limits.silence_s
+            peer.send_deadline_s = self._clock() + self._limits.unread_s
 
     def _take(self, peer: Peer, content: bytes) -> None:
         if peer.greeted:

@@ -13,7 +13,7 @@ from spo.rpc.protocol import HELLO, Hello, message
 from spo.rpc.server import Limits
 from tests.fakes.rpc_server import ECHO, Echo, EchoServer, Follow, RawPeer, Tick, place, short_folder
 
-LIMITS = Limits(peers=3, silence_s=5, unsent_answers_bytes=2000, unsent_bytes=400_000)
+LIMITS = Limits(peers=3, silence_s=5, unread_s=30, unsent_answers_bytes=2000, unsent_bytes=400_000)
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_peer_that_reads_nothing_waits_and_is_closed(server: EchoServer, connect
         ],
         server.now.s,
     )
-    server.now.s += 5
+    server.now.s += 30
     server.pump()
     assert greedy.closed
 
