@@ -107,6 +107,24 @@ def test_input_arguments_and_environment_reach_the_program(tmp_path: Path) -> No
     assert done.stdout == "in\ngröße:-o:1\n"
 
 
+@pytest.mark.root
+def test_users_without_rights_run_programs_too(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    settings = {
+        "user": 65534,
+        "group": 65534,
+        "extra_groups": [],
+        "input": '{"defaultAction":"SCMP_ACT_ALLOW"}',
+    }
+
+    done = spoc(
+        "run", "-p", "-", "id", "-u", env={**os.environ, "PATH": f"{closed}:{os.environ['PATH']}"}, **settings
+    )
+
+    assert (done.stdout, done.stderr) == ("65534\n", "")
+
+
 def test_signals_that_python_ignores_are_not_ignored_by_the_program(tmp_path: Path) -> None:
     done = spoc("run", "-p", str(profile(tmp_path / "p.json")), "grep", "^SigIgn", "/proc/self/status")
     assert int(done.stdout.split()[1], 16) & (1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)) == 0

@@ -97,9 +97,10 @@ def _refused(error: click.ClickException) -> int:
 
 
 def _not_written(error: OSError) -> int:
-    """The output is the only thing whose errors are not ours; a reader who has seen enough is none."""
+    """Commands turn errors of files into ours; what is left is the output. A reader who went away is none."""
     if not isinstance(error, BrokenPipeError):
-        _complain(f"cannot write {error.filename or 'standard output'}: {error.strerror}")
+        where = f"{error.filename}" if error.filename else "cannot write standard output"
+        _complain(f"{where}: {error.strerror}")
     return ExitStatus.FAILED
 
 
