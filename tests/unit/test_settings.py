@@ -2,7 +2,13 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from spo.settings import DaemonSettings, EnablerSettings, ManagerSettings, MissingSettingError
+from spo.settings import (
+    DaemonSettings,
+    EnablerSettings,
+    InvalidSettingError,
+    ManagerSettings,
+    MissingSettingError,
+)
 
 DAEMON = {"NODE_NAME": "node-1", "OPERATOR_NAMESPACE": "spo"}
 
@@ -18,6 +24,33 @@ def test_daemon_settings_come_from_the_environment() -> None:
 def test_missing_variable_is_named(variable: str) -> None:
     with pytest.raises(MissingSettingError, match=f"^{variable} environment variable not set$"):
         DaemonSettings.from_env({**DAEMON, variable: ""})
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", ("", 8085)),
+        (":0", ("", 0)),
+        ("127.0.0.1:18085", ("127.0.0.1", 18085)),
+        ("[::1]:65535", ("::1", 65535)),
+    ],
+)
+def test_address_of_the_health_endpoint(value: str, expected: tuple[str, int]) -> None:
+    settings = DaemonSettings.from_env({**DAEMON, "SPO_HEALTH_ADDRESS": value})
+    assert (settings.health_host, settings.health_port) == expected
+
+
+@pytest.mark.parametrize("value", ["8085", "host:", ":65536", ":-1", "host:http", ":1\n"])
+def test_address_that_is_none_is_named(value: str) -> None:
+    with pytest.raises(
+        InvalidSettingError, match="^SPO_HEALTH_ADDRESS environment variable: .* is not <address>:<port>"
+    ):
+        DaemonSettings.from_env({**DAEMON, "SPO_HEALTH_ADDRESS": value})
+
+
+def test_daemon_reads_the_settings_object_it_is_told() -> None:
+    assert DaemonSettings.from_env(DAEMON).spod_name == "spod"
+    assert DaemonSettings.from_env({**DAEMON, "SPOD_NAME": "other"}).spod_name == "other"
 
 
 @pytest.mark.parametrize(
