@@ -43,7 +43,7 @@ def test_address_of_the_health_endpoint(value: str, expected: tuple[str, int]) -
 @pytest.mark.parametrize("value", ["8085", "host:", ":65536", ":-1", "host:http", ":1\n"])
 def test_address_that_is_none_is_named(value: str) -> None:
     with pytest.raises(
-        InvalidSettingError, match="^SPO_HEALTH_ADDRESS environment variable: .* is not <address>:<port>"
+        InvalidSettingError, match=r"^SPO_HEALTH_ADDRESS environment variable: .* is not <address>:<port>"
     ):
         DaemonSettings.from_env({**DAEMON, "SPO_HEALTH_ADDRESS": value})
 
