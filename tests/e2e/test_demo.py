@@ -18,6 +18,7 @@ def test_demo_shows_everything_and_leaves_nothing(cluster: Cluster) -> None:
         (sys.executable, str(ROOT / "tools/demo.py")), check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "$ spoc record -o ls.yaml -- ls /usr" in done.stdout
     assert "Seccomp:\t2" in done.stdout
     assert "mkdir: can't create directory 'test': Operation not permitted" in done.stdout
     assert 'pod "my-pod" deleted' in done.stdout
