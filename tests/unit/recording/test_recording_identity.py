@@ -1,4 +1,6 @@
 import string
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 
 from spo.recording.identity import ContainerIdentity, container_of, container_of_proc
 
+DATA = Path(__file__).parents[2] / "data/cgroups"
 ID = "0123456789abcdef" * 4
 OUTER = "f" * 64
 UID = "11111111-2222-3333-4444-555555555555"
@@ -18,100 +21,44 @@ def names(path: str) -> list[str]:
     return [name for name in reversed(path.split("/")) if name]
 
 
-@pytest.mark.parametrize(
-    ("path", "pod"),
-    [
-        pytest.param(f"/docker/{ID}", None, id="docker-cgroupfs"),
-        pytest.param(f"/system.slice/docker-{ID}.scope", None, id="docker-systemd"),
-        pytest.param(f"/machine.slice/libpod-{ID}.scope", None, id="podman-systemd"),
-        pytest.param(f"/machine.slice/libpod-{ID}.scope/container", None, id="podman-crun-v2"),
-        pytest.param(f"/libpod_parent/libpod-{ID}", None, id="podman-cgroupfs"),
-        pytest.param(
-            f"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope/container",
-            None,
-            id="podman-rootless",
-        ),
-        pytest.param(f"/system.slice/web.service/libpod-payload-{ID}", None, id="podman-split"),
-        pytest.param(
-            f"/machine.slice/machine-libpod_pod_{OUTER}.slice/libpod-{ID}.scope", None, id="podman-pod"
-        ),
-        pytest.param(f"/libpod_parent/{OUTER}/libpod-{ID}", None, id="podman-pod-cgroupfs"),
-        pytest.param(f"/kubepods/pod{UID}/{ID}", UID, id="containerd-cgroupfs-guaranteed"),
-        pytest.param(f"/kubepods/burstable/pod{UID}/{ID}", UID, id="containerd-cgroupfs-burstable"),
-        pytest.param(
-            f"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{UID_}.slice/"
-            f"cri-containerd-{ID}.scope",
-            UID,
-            id="containerd-systemd",
-        ),
-        pytest.param(
-            f"/kubepods.slice/kubepods-pod{UID_}.slice/cri-containerd-{ID}.scope",
-            UID,
-            id="containerd-systemd-guaranteed",
-        ),
-        pytest.param(
-            f"/system.slice/containerd.service/kubepods-besteffort-pod{UID_}.slice:cri-containerd:{ID}",
-            UID,
-            id="containerd-mixed-drivers",
-        ),
-        pytest.param(f"/kubepods/besteffort/pod{UID}/crio-{ID}", UID, id="crio-cgroupfs"),
-        pytest.param(
-            f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID_}.slice/crio-{ID}.scope",
-            UID,
-            id="crio-systemd",
-        ),
-        pytest.param(
-            f"/kubepods.slice/kubepods-burstable-pod{UID_}.slice/crio-{ID}.scope/container",
-            UID,
-            id="crio-crun-v2",
-        ),
-        pytest.param(f"/kubepods/burstable/pod{STATIC}/{ID}", STATIC, id="static-pod"),
-        pytest.param(
-            f"/kubepods.slice/kubepods-pod{STATIC}.slice/cri-containerd-{ID}.scope",
-            STATIC,
-            id="static-pod-systemd",
-        ),
-        pytest.param(f"/docker/{OUTER}/kubelet/kubepods/besteffort/pod{UID}/{ID}", UID, id="kind-cgroupfs"),
-        pytest.param(
-            f"/system.slice/docker-{OUTER}.scope/kubelet.slice/kubelet-kubepods.slice/"
-            f"kubelet-kubepods-pod{UID_}.slice/cri-containerd-{ID}.scope",
-            UID,
-            id="kind-systemd",
-        ),
-        pytest.param(f"/kubepods/pod{UID}/{ID}/system.slice/nginx.service", UID, id="systemd-inside"),
-        pytest.param(f"/kubepods/pod{UID}/{OUTER}/docker/{ID}", None, id="docker-in-a-pod"),
-        pytest.param(
-            f"/machine.slice/libpod-{ID}.scope/libpod-conmon-{OUTER}.scope", None, id="nested-conmon"
-        ),
-        pytest.param(f"/k8s.io/{ID}", None, id="containerd-ctr"),
-    ],
-)
-def test_container_and_pod_are_found(path: str, pod: str | None) -> None:
-    assert container_of(names(path)) == ContainerIdentity(ID, pod)
-    assert container_of_proc(f"0::{path}\n") == ContainerIdentity(ID, pod)
+def layouts() -> list[Any]:
+    text = (DATA / "layouts.txt").read_text()
+    for mark, value in (
+        ("<id>", ID),
+        ("<other>", OUTER),
+        ("<uid>", UID),
+        ("<u_i_d>", UID_),
+        ("<static>", STATIC),
+    ):
+        text = text.replace(mark, value)
+    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    assert len(rows) > 30
+    return [
+        pytest.param(path, what == "container", None if pod == "-" else pod, id=name)
+        for name, path, what, pod in rows
+    ]
+
+
+@pytest.mark.parametrize(("path", "found", "pod"), layouts())
+def test_container_and_pod_are_found(path: str, found: bool, pod: str | None) -> None:
+    expected = ContainerIdentity(ID, pod) if found else None
+
+    assert container_of(names(path)) == expected
+    assert container_of(names(path)[:6]) == expected
+    assert container_of_proc(f"0::{path}\n") == expected
 
 
 @pytest.mark.parametrize(
-    "path",
+    "name",
     [
-        pytest.param("/", id="root"),
-        pytest.param("/init.scope", id="init"),
-        pytest.param("/user.slice/user-0.slice/session-1.scope", id="session"),
-        pytest.param(f"/machine.slice/libpod-conmon-{ID}.scope", id="podman-monitor"),
-        pytest.param(
-            f"/machine.slice/machine-libpod_pod_{OUTER}.slice/libpod-conmon-{ID}.scope", id="of-a-pod"
-        ),
-        pytest.param(f"/libpod_parent/{OUTER}/libpod-conmon-{ID}", id="of-a-pod-cgroupfs"),
-        pytest.param(f"/kubepods.slice/kubepods-pod{UID_}.slice/crio-conmon-{ID}.scope", id="crio-monitor"),
-        pytest.param(f"/kubepods/pod{UID}", id="pod-without-container"),
-        pytest.param(f"/docker/{ID[:-1]}", id="63-digits"),
-        pytest.param(f"/docker/{ID}0", id="65-digits"),
-        pytest.param(f"/docker/{ID.upper()}", id="upper-case"),
-        pytest.param("/" + "-" * 300 + ID, id="longer-than-any-name"),
+        pytest.param(ID[:-1], id="63-digits"),
+        pytest.param(ID + "0", id="65-digits"),
+        pytest.param(ID.upper(), id="upper-case"),
+        pytest.param("-" * 300 + ID, id="longer-than-any-name"),
     ],
 )
-def test_no_container_is_found(path: str) -> None:
-    assert container_of(names(path)) is None
+def test_what_only_looks_like_a_container_is_none(name: str) -> None:
+    assert container_of([name, "docker"]) is None
 
 
 def test_pod_of_an_outer_container_is_not_taken() -> None:
