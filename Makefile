@@ -69,6 +69,7 @@ generate: ## Write generated files again: CRDs, syscall tables
 bench: setup bpf ## Measure; results go to bench/RESULTS.md
 	$(PYTHON) bench/profile_latency.py
 	$(PYTHON) bench/recorder.py
+	$(PYTHON) bench/recorder_process.py
 
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/pip-compile -q --generate-hashes --allow-unsafe \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host

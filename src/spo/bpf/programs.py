@@ -1,8 +1,8 @@
 """The loaded BPF object, or what is pinned of one: file descriptors of its maps and links."""
 
 import ctypes
-import hashlib
 import os
+import zlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -45,7 +45,9 @@ def object_path(machine: str | None = None) -> Path:
 @cache
 def layout_hash() -> str:
     """12 hex digits that change with the object: pins of another version are never adopted."""
-    return hashlib.sha256(object_path().read_bytes()).hexdigest()[:12]
+    content = object_path().read_bytes()
+    # Not hashlib: OpenSSL would be a sixth of the memory of bpf-recorder, and nobody forges his own pins.
+    return f"{zlib.crc32(content):08x}{len(content) & 0xFFFF:04x}"
 
 
 class LoadedPrograms:
