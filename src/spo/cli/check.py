@@ -5,8 +5,9 @@ import re
 import click
 
 from spo.cli.errors import ExitStatus, TroubleError
+from spo.cli.named_profiles import read_named_profile
 from spo.cli.output import count, names, notes, say, verdict_text
-from spo.cli.profile_files import ProfileFile, ProfileFileError, parse_profile, read_bytes, read_profile
+from spo.cli.profile_files import ProfileFile, ProfileFileError, parse_profile, read_bytes
 from spo.recording.annotations import AnnotationError, passing, runtime_base, syscalls_by_architecture
 from spo.recording.difference import Refusal, Replay, replay
 
@@ -23,16 +24,18 @@ def check(context: click.Context, profile: str, recording: str) -> None:
     """Tell what a profile would have done to a recording.
 
     RECORDING is a recorded profile, or a list of syscall names. Calls that PROFILE refuses come first, then
-    those that depend on arguments, then what it allows though it was never seen.
+    those that depend on arguments, then what it allows though it was never seen. PROFILE may be
+    RuntimeDefault, which is what containers get without a profile.
 
     Exit status: 0 nothing would be refused, 1 something would be, 2 trouble.
 
     \b
-    Example:
+    Examples:
       spoc check strict.yaml recorded.yaml
+      spoc check RuntimeDefault recorded.yaml
     """
     try:
-        file = read_profile(profile)
+        file = read_named_profile(profile)
         notes(profile, file.notes)
         recorded = _recording(recording)
         found = replay(file.profile.spec, recorded)

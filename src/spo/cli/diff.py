@@ -1,18 +1,14 @@
 """``spoc diff``: what differs between two profiles."""
 
-import platform
-
 import click
 
 from spo.api.seccomp_profile import SeccompProfileSpec
 from spo.cli.errors import ExitStatus, TroubleError
+from spo.cli.named_profiles import RUNTIME_DEFAULT, read_named_profile
 from spo.cli.output import notes, say, verdict_text
-from spo.cli.profile_files import ProfileFileError, read_profile
+from spo.cli.profile_files import ProfileFileError
 from spo.recording.difference import Change, Difference, difference
-from spo.recording.profile import ARCHITECTURES
-from spo.recording.runtime_default import SOURCE, runtime_default
-
-RUNTIME_DEFAULT = "RuntimeDefault"
+from spo.recording.runtime_default import SOURCE
 
 
 @click.command()
@@ -42,18 +38,12 @@ def diff(context: click.Context, before: str, after: str) -> None:
     context.exit(ExitStatus.FAILED)
 
 
-def _spec(path: str) -> SeccompProfileSpec:
-    if path == RUNTIME_DEFAULT:
-        machine = platform.machine()
-        for known in ARCHITECTURES:
-            if known == machine:
-                return runtime_default(known)
-        raise TroubleError(f"the default profile of {machine} is not known; compare with a file")
+def _spec(name: str) -> SeccompProfileSpec:
     try:
-        file = read_profile(path)
+        file = read_named_profile(name)
     except ProfileFileError as error:
         raise TroubleError(str(error)) from error
-    notes(path, file.notes)
+    notes(name, file.notes)
     return file.profile.spec
 
 

@@ -2,8 +2,8 @@
 
 import click
 
+from spo.cli.named_profiles import read_named_profile
 from spo.cli.output import conditions_text, count, heading, names, notes, say
-from spo.cli.profile_files import read_profile
 from spo.recording.annotations import passing, runtime_base
 from spo.recording.purposes import RISKS, by_purpose
 from spo.recording.verdict import Verdicts
@@ -18,7 +18,7 @@ def show(profile: str) -> None:
     Example:
       spoc show profile.yaml
     """
-    file = read_profile(profile)
+    file = read_named_profile(profile)
     notes(profile, file.notes)
     spec = file.profile.spec
     verdicts = Verdicts(spec)

@@ -196,6 +196,14 @@ class TestCheck:
         assert run_cli(["check", oci("p.json", rule("read", "write")), "names"]) == 1
         assert capsys.readouterr().out.splitlines() == ["refused: 1 syscall", "  ptrace: ERRNO"]
 
+    def test_the_default_profile_can_be_asked_too(self, capsys: Capture) -> None:
+        Path("names").write_text("read bpf")
+
+        assert run_cli(["check", "RuntimeDefault", "names"]) == 1
+        assert capsys.readouterr().out.startswith(
+            "refused: 1 syscall\n  bpf: ERRNO\nallowed but never seen: "
+        )
+
     @pytest.mark.parametrize("content", ["", "read-only", "\x00", "names: [read"])
     def test_what_is_no_recording_is_trouble(self, content: str, capsys: Capture) -> None:
         Path("names").write_text(content)
