@@ -115,3 +115,45 @@ RECORDING_PATH: Final = "/mutate-v1-pod-recording"
 
 ADMISSION_FIELD_MANAGER: Final = "security-profiles-operator-admission"
 """Field manager of what spo.manager says about admission on bindings and recordings."""
+
+CERTIFICATE_ANNOTATION: Final = "spo.x-k8s.io/certificate"
+"""On the Secrets of our certificates: JSON with what spo.manager has to know of them without parsing them."""
+
+RECORDING_LABEL: Final = "spo.x-k8s.io/recording-id"
+"""On recorded profiles: the ProfileRecording they came from; a long name is replaced by its digest."""
+
+CONTAINER_LABEL: Final = "spo.x-k8s.io/container-id"
+"""On recorded profiles: name of the container that was recorded."""
+
+PARTIAL_LABEL: Final = "spo.x-k8s.io/partial"
+"""``"true"`` on recorded profiles that are not whole yet: a snapshot, or one pod of several. Not on disk."""
+
+RECORDED_POD_LABEL: Final = "spo.x-k8s.io/recorded-pod"
+"""On recorded profiles: uid of the pod."""
+
+RECORDED_OWNER_LABEL: Final = "spo.x-k8s.io/recorded-owner"
+"""On recorded profiles of pods made from a template: uid of the pod's controller."""
+
+RECORDING_LATE_ANNOTATION: Final = "spo.x-k8s.io/recording-late"
+"""``"true"`` on recorded profiles: the container was running before the recorder was attached."""
+
+RECORDING_LOST_ANNOTATION: Final = "spo.x-k8s.io/recording-lost"
+"""On recorded profiles: how many observations were lost on the node while the container was recorded."""
+
+RECORDED_UNDER_ANNOTATION: Final = "spo.x-k8s.io/recorded-under"
+"""On recorded profiles: the localhost profile under which the container ran."""
+
+SNAPSHOT_ANNOTATION: Final = "spo.x-k8s.io/snapshot"
+"""On recordings, written by users: RFC 3339 time; profiles of running pods are written once for each value."""
+
+SNAPSHOT_OF_ANNOTATION: Final = "spo.x-k8s.io/snapshot-of"
+"""On recorded profiles: the snapshot that they are from."""
+
+RECORDING_FINALIZER: Final = "active-seccomp-profile-recording-lock"
+"""On recordings; set and dropped by spo.manager: a pod is being recorded."""
+
+UNMERGED_FINALIZER: Final = "spo.x-k8s.io/has-unmerged-profiles"
+"""On recordings; set and dropped by spo.manager: profiles of single pods wait to be merged."""
+
+RECORDINGS_DIR: Final = ".recordings"
+"""Below OPERATOR_ROOT: what the daemon needs to go on with recordings after a restart."""
