@@ -2,7 +2,9 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
+from tests.fidelity import oci_bundle
 from tests.fidelity.program import SCRIPTS, Place, Program
 from tests.fidelity.servers import SERVERS
 
@@ -25,6 +27,19 @@ def small_programs(place: Place) -> None:
         target = str(place.folder / f"small{bits}")
         options = (f"-m{bits}", "-nostdlib", "-static", "-O1", "-o", target, str(SCRIPTS / "small.c"))
         subprocess.run((compiler, *options), check=True)
+
+
+def runc_bundle(place: Place) -> None:
+    """A container of busybox."""
+    root = place.folder / "rootfs"
+    oci_bundle.make_root(root)
+    oci_bundle.write_settings(place.folder, root, ("/busybox", "echo", "from a container"))
+
+
+def io_uring_refused() -> str:
+    """Some administrators switch it off."""
+    switch = Path("/proc/sys/kernel/io_uring_disabled")
+    return "kernel.io_uring_disabled=2" if switch.exists() and switch.read_text().strip() == "2" else ""
 
 
 def script(name: str, does: str, interpreter: str, file: str, expected: str) -> Program:
@@ -105,7 +120,13 @@ PROGRAMS: tuple[Program, ...] = (
         "fork 328350\nspawn 328350\n42\n",
     ),
     script("64 threads", "in Python, behind a barrier", PYTHON, "threads.py", "True 64\n"),
-    script("io_uring", "a write through the ring, in Python", PYTHON, "ring.py", "17 through the ring\n"),
+    Program(
+        "io_uring",
+        "a write through the ring, in Python",
+        (PYTHON, "{scripts}/ring.py"),
+        "17 through the ring\n",
+        refused=io_uring_refused,
+    ),
     Program(
         "sqlite3",
         "tables, an index, a transaction in a write-ahead log",
@@ -120,7 +141,7 @@ PROGRAMS: tuple[Program, ...] = (
     ),
     Program(
         "busybox",
-        "a shell and 30 applets, static",
+        "a shell and many applets in one static binary",
         ("/bin/busybox", "sh", "{scripts}/applets.sh"),
         "5 4 3 2 1 \nbusybox\ne\n1\nd/\nd/busybox\n42\nbbnana\n1970\nLinux\n4096\nlate\n",
     ),
@@ -152,6 +173,20 @@ PROGRAMS: tuple[Program, ...] = (
         "tmpfs\na/x.txt\n",
         tree_of_files,
     ),
+    Program(
+        "PID namespace",
+        "whose first process is a shell that starts others",
+        ("unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", "cat /proc/1/comm; setsid echo $$"),
+        "sh\n1\n",
+    ),
+    Program(
+        "runc",
+        "as a program like any other, with the container that it runs",
+        ("runc", "--root", "{dir}/state", "run", "--bundle", "{dir}", "spo-fidelity-{port}"),
+        "from a container\n",
+        runc_bundle,
+    ),
+    script("execve of a thread", "which becomes the process", PYTHON, "thread_execs.py", "from a thread\n"),
     Program(
         "jq, awk, sed",
         "text through three interpreters",

@@ -51,6 +51,8 @@ class Program:
     """Exactly what it prints, or, if it serves, what its clients were told."""
     prepare: Callable[[Place], None] = lambda _: None
     """Make its inputs."""
+    refused: Callable[[], str] = lambda: ""
+    """Why this machine does not let anybody run it; empty if it does."""
     drive: Callable[[Process], str] | None = None
     """For a program that serves: be its client, make it stop, return what was served."""
 

@@ -54,10 +54,10 @@ class Report:
     facts: list[str] = field(default_factory=list)
     """Sentences about other tests of the suite."""
 
-    def text(self) -> str:
-        """The file."""
+    def text(self, machine: str) -> str:
+        """The file, with a line about where it was made."""
         recordings = max((row.recordings for row in self.rows), default=0)
-        parts = [HEADER.format(recordings=recordings), _machine(), _table(self.rows), *_notes(self.rows)]
+        parts = [HEADER.format(recordings=recordings), machine, _table(self.rows), *_notes(self.rows)]
         if self.container_rows:
             parts += [CONTAINER_HEADER, _table(self.container_rows), *_notes(self.container_rows)]
         if self.facts:
@@ -66,7 +66,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Replace the file."""
-        path.write_text(self.text())
+        path.write_text(self.text(_machine()))
 
 
 def _table(rows: list[Row]) -> str:

@@ -191,7 +191,7 @@ SERVERS: tuple[Program, ...] = (
         ("nginx", "-p", "{dir}", "-c", "{dir}/nginx.conf"),
         NGINX_TOLD,
         nginx_files,
-        use_nginx,
+        drive=use_nginx,
     ),
     Program(
         "redis",

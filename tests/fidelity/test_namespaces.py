@@ -1,13 +1,10 @@
 """Containers are told apart and identified, however many there are and however fast they come and go."""
 
-import json
 import secrets
-import shutil
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +13,7 @@ from spo.recording.identity import container_of
 from tests.fidelity.catalogue import small_programs
 from tests.fidelity.comparison import calls_of, names_of
 from tests.fidelity.containers import recording
+from tests.fidelity.oci_bundle import make_root, write_settings
 from tests.fidelity.program import Place
 from tests.fidelity.report import Report
 from tests.fidelity.test_programs import NO_LOSSES
@@ -32,21 +30,14 @@ class Runc:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        root = folder / "rootfs"
-        for name in ("proc", "dev", "sys"):
-            (root / name).mkdir(parents=True)
-        shutil.copy("/bin/busybox", root)
-        small_programs(Place(root, 0))
-        subprocess.run(("runc", "spec", "--bundle", str(folder)), check=True)
-        self._settings: dict[str, Any] = json.loads((folder / "config.json").read_text())
+        make_root(folder / "rootfs")
+        small_programs(Place(folder / "rootfs", 0))
 
     def bundle(self, name: str, command: Sequence[str]) -> Path:
         """A directory with settings for a command; any number of containers can be made of it."""
         made = self._folder / name
         made.mkdir()
-        process = {**self._settings["process"], "terminal": False, "args": [*command], "rlimits": []}
-        root = {"path": str(self._folder / "rootfs"), "readonly": True}
-        (made / "config.json").write_text(json.dumps({**self._settings, "process": process, "root": root}))
+        write_settings(made, self._folder / "rootfs", command)
         return made
 
     def run(self, bundle: Path) -> str:
