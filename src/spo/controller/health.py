@@ -1,15 +1,11 @@
-"""Answers the kubelet's probes: as little HTTP as that takes, because every node pays for it."""
+"""Answers the kubelet's probes."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from spo.errors import SpoError
+from spo.controller.small_http import Answer, Request, Response, SmallHttpServer, text
 
-REQUEST_S: Final = 5.0
-"""How long a client may take to ask."""
-MAX_REQUEST_BYTES: Final = 8 * 1024
 MAX_CLIENTS: Final = 16
 """Connections at one time; more are closed at once."""
 
@@ -17,19 +13,7 @@ Check = Callable[[], str]
 """Tells what is wrong, nothing if all is well."""
 
 
-class CannotListenError(SpoError):
-    """The address of the health endpoint cannot be used."""
-
-    def __init__(self, address: str, reason: str) -> None:
-        super().__init__(address, reason)
-        self.address = address
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"health endpoint {self.address}: {self.reason}; SPO_HEALTH_ADDRESS sets another address"
-
-
-class HealthServer:
+class HealthServer(SmallHttpServer):
     """``GET`` of a path answers 200 ``ok`` if its check finds nothing, else 503 with what is wrong."""
 
     def __init__(self, host: str, port: int, checks: Mapping[str, Check]) -> None:
@@ -37,66 +21,22 @@ class HealthServer:
 
         Args:
             host: address to listen on; empty: all.
-            port: 0 lets the system choose, see :attr:`port`.
+            port: 0 lets the system choose.
             checks: path, such as ``/healthz`` -> its check.
         """
-        self.port = port
-        self._host = host
-        self._checks = checks
-        self._clients = 0
-        self.listening: Final = asyncio.Event()
-        """Set once :attr:`port` answers."""
+        super().__init__(
+            host,
+            port,
+            {path: _answer(check) for path, check in checks.items()},
+            what="health endpoint",
+            remedy="SPO_HEALTH_ADDRESS sets another address",
+            max_clients=MAX_CLIENTS,
+        )
 
-    async def run(self) -> None:
-        """Answer until cancelled.
 
-        Raises:
-            CannotListenError: the address is taken or not ours.
-        """
-        try:
-            server = await asyncio.start_server(
-                self._serve, self._host or None, self.port, limit=MAX_REQUEST_BYTES
-            )
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise CannotListenError(f"{self._host}:{self.port}", reason) from error
-        self.port = server.sockets[0].getsockname()[1]
-        self.listening.set()
-        async with server:
-            await server.serve_forever()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients += 1
-        try:
-            if self._clients <= MAX_CLIENTS:
-                async with asyncio.timeout(REQUEST_S):
-                    request = await reader.readuntil(b"\r\n\r\n")
-                    writer.write(self._answer(request))
-                    await writer.drain()
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever that was, it did not want to know
-        finally:
-            self._clients -= 1
-            writer.close()
-
-    def _answer(self, request: bytes) -> bytes:
-        method, _, rest = request.split(b"\r\n", 1)[0].decode("latin-1").partition(" ")
-        check = self._checks.get(rest.partition(" ")[0].partition("?")[0])
-        if check is None:
-            return _response(HTTPStatus.NOT_FOUND, "not found")
-        if method not in {"GET", "HEAD"}:
-            return _response(HTTPStatus.METHOD_NOT_ALLOWED, "only GET")
+def _answer(check: Check) -> Answer:
+    async def answer(_: Request) -> Response:
         problem = check()
-        status = HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK
-        return _response(status, problem or "ok", head=method == "HEAD")
+        return text(HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK, problem or "ok")
 
-
-def _response(status: HTTPStatus, text: str, *, head: bool = False) -> bytes:
-    body = text.encode()
-    lines = (
-        f"HTTP/1.1 {status.value} {status.phrase}",
-        "Content-Type: text/plain; charset=utf-8",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-    )
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if head else body)
+    return answer

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from spo.controller.health import MAX_CLIENTS, MAX_REQUEST_BYTES, CannotListenError, HealthServer
+from spo.controller.health import MAX_CLIENTS, HealthServer
+from spo.controller.small_http import MAX_REQUEST_BYTES, CannotListenError
 
 
 class Served:
