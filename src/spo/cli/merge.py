@@ -5,8 +5,17 @@ import click
 from spo.cli.errors import ExitStatus
 from spo.cli.options import output_option, type_option
 from spo.cli.output import notes
-from spo.cli.profile_files import DEFAULT_OUTPUT, OutputType, read_profile, rendered, write_bytes
+from spo.cli.profile_files import (
+    DEFAULT_OUTPUT,
+    OutputType,
+    parse_profile,
+    read_bytes,
+    rendered,
+    write_bytes,
+)
+from spo.cli.selinux_files import is_selinux, parse_selinux, render_selinux
 from spo.errors import SpoError
+from spo.recording.selinux_union import selinux_union
 from spo.recording.union import union
 
 MODE = 0o600
@@ -21,24 +30,34 @@ def merge(profiles: tuple[str, ...], output: str, type_: OutputType, check: bool
     """Merge the profiles of several recordings into one.
 
     The result lets pass what any of the profiles does. The first one gives the name and everything else
-    that is not a rule. --check compares it with the first profile and prints it if they differ.
+    that is not a rule. --check compares it with the first profile and prints it if they differ. SELinux
+    profiles can be merged, too.
 
     \b
     Example:
       spoc merge -o ls.yaml first.yaml second.yaml
     """
-    files = [read_profile(path) for path in profiles]
-    for path, file in zip(profiles, files, strict=True):
-        notes(path, file.notes)
-    merged = union([file.profile for file in files])
+    contents = [read_bytes(path) for path in profiles]
+    named = list(zip(profiles, contents, strict=True))
+    if is_selinux(contents[0]):
+        if type_ != "seccomp":
+            raise click.UsageError(f"{profiles[0]} is a SelinuxProfile; --type is about seccomp profiles")
+        policies = [parse_selinux(content, path) for path, content in named]
+        merged = render_selinux(selinux_union(policies))
+        present = render_selinux(selinux_union(policies[:1]))
+    else:
+        files = [parse_profile(content, path) for path, content in named]
+        for path, file in zip(profiles, files, strict=True):
+            notes(path, file.notes)
+        merged = rendered(union([file.profile for file in files]), type_)
+        present = rendered(union([files[0].profile]), type_)
     if not check:
-        write_bytes(rendered(merged, type_), output, mode=MODE)
-        return
-    if merged == union([files[0].profile]):
+        write_bytes(merged, output, mode=MODE)
+    elif merged == present:
         click.echo(f"{profiles[0]} is up to date", err=True)
-        return
-    click.echo(rendered(merged, type_), err=True, nl=False)
-    raise NotUpToDateError(profiles[0])
+    else:
+        click.echo(merged, err=True, nl=False)
+        raise NotUpToDateError(profiles[0])
 
 
 class NotUpToDateError(SpoError):

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 import msgspec
 
 from spo.api.meta import ObjectMeta
+from spo.api.resource import Resource
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile, SeccompProfileSpec
 from spo.cli.documents import DocumentError, decode
 from spo.errors import SpoError
@@ -16,6 +17,8 @@ from spo.host.atomic_file import opened_directory, replace_file
 from spo.names import API_GROUP
 from spo.profiles.oci import render
 from spo.profiles.validation import InvalidProfileError, validate
+
+T = TypeVar("T")
 
 STDIO: Final = "-"
 """Stands for standard input or output."""
@@ -150,18 +153,22 @@ def rendered(profile: SeccompProfile, type_: OutputType) -> bytes:
     """The text of a profile's file; the same profile gives the same text."""
     if type_ == "raw-seccomp":
         return msgspec.json.format(render(profile.spec), indent=2) + b"\n"
+    return rendered_object(SECCOMP_PROFILES, profile.metadata, profile.spec)
+
+
+def rendered_object(resource: Resource[Any], meta: ObjectMeta, spec: msgspec.Struct) -> bytes:
+    """The YAML of an object, without what only a cluster knows about it."""
     import yaml  # noqa: PLC0415 - not every command needs it, and it is slow to import
 
-    meta = profile.metadata
     metadata: dict[str, Any] = {"name": meta.name}
     metadata |= {"namespace": meta.namespace} if meta.namespace else {}
     metadata |= {"labels": meta.labels} if meta.labels else {}
     metadata |= {"annotations": meta.annotations} if meta.annotations else {}
     document = {
-        "apiVersion": SECCOMP_PROFILES.api_version,
-        "kind": SECCOMP_PROFILES.kind,
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
         "metadata": metadata,
-        "spec": msgspec.to_builtins(profile.spec),
+        "spec": msgspec.to_builtins(spec),
     }
     text: str = yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=100)
     return text.encode()
@@ -208,19 +215,28 @@ def _name_of(path: str) -> str:
     return object_name(Path(path).name.rpartition(".")[0] or Path(path).name)
 
 
-def _object(document: dict[str, Any]) -> ProfileFile:
+def converted_object(document: dict[str, Any], resource: Resource[T]) -> T:
+    """An object of one kind, with a name.
+
+    Raises:
+        DocumentError: it is of another kind, or a field has another type.
+    """
     group, _, _ = str(document.get("apiVersion", "")).partition("/")
-    kind = document.get("kind")
-    if kind != SECCOMP_PROFILES.kind:
-        raise DocumentError(f"kind: {kind!r} is not supported here; give a SeccompProfile or OCI JSON")
+    if document.get("kind") != resource.kind:
+        wanted = f"{resource.kind} or OCI JSON" if resource is SECCOMP_PROFILES else resource.kind
+        raise DocumentError(f"kind: {document.get('kind')!r} is not supported here; give a {wanted}")
     if group != API_GROUP:
         raise DocumentError(f"apiVersion: {document.get('apiVersion')!r} is not of {API_GROUP}")
     for key in ("metadata", "spec"):
         if not isinstance(document.get(key), dict):
             raise DocumentError(f"{key}: a mapping is expected")
-    profile = _converted({**document, "status": None}, SeccompProfile)
-    if not profile.metadata.name:
+    if not document["metadata"].get("name"):
         raise DocumentError("metadata.name: is missing")
+    return _converted({**document, "status": None}, resource.type)
+
+
+def _object(document: dict[str, Any]) -> ProfileFile:
+    profile = converted_object(document, SECCOMP_PROFILES)
     notes = _validated(profile.spec, "spec.")
     return ProfileFile(profile, "seccomp", (*_unknown(document["spec"], "spec."), *notes))
 
@@ -237,9 +253,6 @@ def _oci(document: dict[str, Any], name: str) -> ProfileFile:
     notes = _validated(spec, "")
     profile = SeccompProfile(metadata=ObjectMeta(name=name), spec=spec)
     return ProfileFile(profile, "raw-seccomp", (*_unknown(document, ""), *notes))
-
-
-T = TypeVar("T")
 
 
 def _converted(document: dict[str, Any], type_: type[T]) -> T:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from spo.cli.__main__ import run_cli
 from spo.cli.profile_files import read_profile
@@ -79,11 +80,39 @@ class TestMerge:
         )
 
     def test_other_kinds_are_refused(self, capsys: Capture) -> None:
-        Path("s.yaml").write_text(
-            "apiVersion: security-profiles-operator.x-k8s.io/v1alpha2\nkind: SelinuxProfile\n"
+        Path("a.yaml").write_text(
+            "apiVersion: security-profiles-operator.x-k8s.io/v1alpha1\nkind: AppArmorProfile\n"
         )
-        assert run_cli(["merge", "-o", "-", "s.yaml"]) == 1
-        assert "s.yaml: kind: 'SelinuxProfile' is not supported here" in capsys.readouterr().err
+        assert run_cli(["merge", "-o", "-", "a.yaml"]) == 1
+        assert "a.yaml: kind: 'AppArmorProfile' is not supported here" in capsys.readouterr().err
+
+    def test_selinux_profiles_are_merged_among_themselves(self, capfd: Capture) -> None:
+        for name, allow in (
+            ("a.yaml", "{var_log_t: {file: [write, open]}}"),
+            ("b.yaml", "{var_log_t: {file: [read], dir: [search]}, '@self': {process: [fork]}}"),
+            ("bad.yaml", "{'var_log_t (allow': {file: [read]}}"),
+        ):
+            Path(name).write_text(
+                "apiVersion: security-profiles-operator.x-k8s.io/v1alpha2\nkind: SelinuxProfile\n"
+                f"metadata: {{name: web}}\nspec: {{allow: {allow}}}\n"
+            )
+        oci("c.json", rule("read"))
+
+        assert run_cli(["merge", "-o", "m.yaml", "a.yaml", "b.yaml"]) == 0
+        assert yaml.safe_load(Path("m.yaml").read_text())["spec"]["allow"] == {
+            "@self": {"process": ["fork"]},
+            "var_log_t": {"dir": ["search"], "file": ["open", "read", "write"]},
+        }
+        assert run_cli(["merge", "--check", "m.yaml", "a.yaml"]) == 0
+        assert run_cli(["merge", "--check", "a.yaml", "b.yaml"]) == 1
+        assert run_cli(["merge", "-t", "raw-seccomp", "a.yaml"]) == 2
+        capfd.readouterr()
+        assert run_cli(["merge", "a.yaml", "c.json"]) == 1
+        assert capfd.readouterr().err == (
+            "Unable to run: c.json: kind: None is not supported here; give a SelinuxProfile\n"
+        )
+        assert run_cli(["merge", "a.yaml", "bad.yaml"]) == 1
+        assert "bad.yaml: spec.allow: 'var_log_t (allow' cannot be part" in capfd.readouterr().err
 
 
 class TestConvert:
