@@ -48,6 +48,9 @@ class FakeRecorder:
     def namespaces(self) -> list[Namespace]:
         return [Namespace(key, e.inode, e.ignored, e.late) for key, e in self.entries.items()]
 
+    def namespace(self, key: int) -> Namespace | None:
+        return next((found for found in self.namespaces() if found.key == key), None)
+
     def read(self, key: int) -> Observation:
         if key not in self.entries:
             return Observation.EMPTY

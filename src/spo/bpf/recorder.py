@@ -199,12 +199,16 @@ class Recorder:
 
     def namespaces(self) -> list[Namespace]:
         """Every namespace that was seen and not forgotten."""
-        found = []
-        for key in self._library.keys(self._programs.map_fds["recordings"], ctypes.c_uint64):
-            value = self._recording(key)
-            if value is not None and key != TREE_KEY:
-                found.append(Namespace(key, value.inode, bool(value.ignored), bool(value.late)))
-        return found
+        keys = self._library.keys(self._programs.map_fds["recordings"], ctypes.c_uint64)
+        found = [self.namespace(key) for key in keys if key != TREE_KEY]
+        return [namespace for namespace in found if namespace is not None]
+
+    def namespace(self, key: int) -> Namespace | None:
+        """One of them; ``None``: it was never seen, or was forgotten."""
+        value = self._recording(key)
+        if value is None:
+            return None
+        return Namespace(key, value.inode, bool(value.ignored), bool(value.late))
 
     def read(self, key: int) -> Observation:
         """What was seen in a namespace; nothing when it is not known."""

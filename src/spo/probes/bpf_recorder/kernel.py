@@ -37,6 +37,9 @@ class KernelRecorder(Protocol):
     def namespaces(self) -> Sequence[Namespace]:
         """All that were seen and not forgotten."""
 
+    def namespace(self, key: int) -> Namespace | None:
+        """One of them."""
+
     def read(self, key: int) -> Observation:
         """What was seen in a namespace."""
 

@@ -9,6 +9,7 @@ import msgspec
 from spo import klog
 from spo.bpf.errors import RecorderError
 from spo.bpf.observation import Observation, Phase, SyscallClass
+from spo.bpf.recorder import Namespace
 from spo.probes.bpf_recorder.kernel import Kernel, KernelRecorder
 from spo.probes.bpf_recorder.session import MAX_RECORDINGS, Session, Tracked, UnknownNamespaceError
 from spo.probes.bpf_recorder.state_file import StateFile
@@ -67,6 +68,7 @@ class RecorderService:
         self._clock = clock
         self._news: list[Identified] = []
         self._save_failed = False
+        self._unannounced = 0
         self.recorder: KernelRecorder | None = None
         """Attached; ``None``: nothing is recorded."""
 
@@ -130,10 +132,9 @@ class RecorderService:
         """Take what the kernel has announced."""
         if self.recorder is None:
             return
-        events = self.recorder.events(0)
-        if any(not self._session.knows(event.key) for event in events):
-            self._look_for_new()
-        for event in events:
+        for event in self.recorder.events(0):
+            if not self._session.knows(event.key) and (found := self.recorder.namespace(event.key)):
+                self._discover(found)
             tracked = self._session.identify(event.key, container_of(event.cgroups), event.pid, event.comm)
             if tracked is not None:
                 log.debug(
@@ -143,13 +144,16 @@ class RecorderService:
                     pid=event.pid,
                 )
                 self._news.append(_identified(tracked))
+        unannounced = self.recorder.losses().ring_full
+        if unannounced != self._unannounced:  # they are recorded all the same, and must expire
+            self._unannounced = unannounced
+            self._look_for_new()
 
     def tick(self) -> None:
         """Reject what nobody has decided on in time."""
         deadline_s = self._session.next_deadline_s
         if deadline_s is None or self._clock() < deadline_s:
             return
-        self._look_for_new()  # what the ring buffer had no room for gets its time, and no more
         for tracked in self._session.expire(self._clock()):
             if tracked.container_id is not None:
                 log.warning(
@@ -264,13 +268,16 @@ class RecorderService:
 
     def _look_for_new(self) -> None:
         assert self.recorder is not None  # noqa: S101 - callers have looked
-        now_s = self._clock()
         for found in self.recorder.namespaces():
-            if found.inode == self._own_namespace:
-                if not found.ignored:
-                    self._reject(found.key)
-            elif not found.ignored:
-                self._session.discover(found.key, found.inode, late=found.late, now_s=now_s)
+            self._discover(found)
+
+    def _discover(self, found: Namespace) -> None:
+        if found.ignored:
+            return
+        if found.inode == self._own_namespace:
+            self._reject(found.key)
+        else:
+            self._session.discover(found.key, found.inode, late=found.late, now_s=self._clock())
 
     def _losses(self) -> Losses:
         session = self._session

@@ -116,7 +116,6 @@ class Session:
         if not self.knows(key):
             self._tracked[key] = Tracked(key, inode, late)
             self._deadlines_s[key] = now_s + self._undecided_s
-            self.changed = True
 
     def identify(
         self, key: int, container: tuple[str, str | None] | None, pid: int, comm: str
@@ -175,8 +174,9 @@ class Session:
         return over
 
     def saved(self) -> Saved:
-        """What :meth:`restore` needs."""
-        return Saved(sorted(self._recordings), self.tracked, self.expired, self.interrupted)
+        """What :meth:`restore` needs: the kernel itself tells of a namespace that nobody knows more about."""
+        known = [t for t in self._tracked.values() if t.kept or t.container_id is not None]
+        return Saved(sorted(self._recordings), known, self.expired, self.interrupted)
 
     def restore(
         self, saved: Saved, present: Iterable[int], ignored: Iterable[int], now_s: float

@@ -50,9 +50,7 @@ class BpfRecorderSettings:
         node_name = env.get("NODE_NAME", "")
         if not node_name:
             raise MissingSettingError("NODE_NAME")
-        return cls(
-            node_name=node_name, socket=socket or Path(SOCKET), pin_root=pin_root or PIN_ROOT, btf=btf
-        )
+        return cls(node_name=node_name, socket=socket or Path(SOCKET), pin_root=pin_root or PIN_ROOT, btf=btf)
 
     @property
     def place(self) -> SocketPlace:
