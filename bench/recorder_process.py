@@ -100,7 +100,7 @@ def main() -> None:
             note("recording")
             for _ in range(NAMESPACES):
                 subprocess.run(("unshare", "--mount", "true"), check=True)
-            note(f"recording, {NAMESPACES} namespaces undecided")
+            note(f"recording, after {NAMESPACES} namespaces of no container")
             client.call(Stop("bench"), Stopped)
         times.append(row("SIGTERM to the end", [timed(process.stop)], "-"))
     text = results.table(("bpf-recorder, MB", "RSS", "of it anonymous", "of it files", "promise"), memory)

@@ -226,6 +226,24 @@ def test_undecided_container_expires_and_is_counted(bench: Bench, lines: Callabl
     assert bench.ask(GetStatus()) == Status(["a"], 0, 1, Losses(expired=1))
 
 
+def test_namespace_of_no_container_goes_with_its_first_exec(bench: Bench) -> None:
+    bench.ask(Start("a"))
+    for key in (1, 2, 3):
+        bench.container(key, cgroups=("system.slice",))
+    bench.turn()
+    assert bench.ask(GetStatus()).undecided == 3
+    bench.container(1, cgroups=("cron.service", "system.slice"), first_exec=True)
+    bench.container(2, first_exec=True)  # a runtime that is late with the cgroup
+    assert [news.key for news in bench.turn()] == [2]
+    assert bench.recorder.entries[1].ignored
+    assert bench.ask(GetStatus()) == Status(["a"], 2, 0, Losses())
+    bench.container(
+        2, cgroups=("system.slice",), first_exec=True
+    )  # a hook, in the namespace of the container
+    bench.turn()
+    assert not bench.recorder.entries[2].ignored
+
+
 def test_unannounced_namespace_expires_too(bench: Bench) -> None:
     bench.ask(Start("a"))
     bench.container(1)

@@ -135,15 +135,14 @@ class RecorderService:
         for event in self.recorder.events(0):
             if not self._session.knows(event.key) and (found := self.recorder.namespace(event.key)):
                 self._discover(found)
-            tracked = self._session.identify(event.key, container_of(event.cgroups), event.pid, event.comm)
+            container = container_of(event.cgroups)
+            tracked = self._session.identify(event.key, container, event.pid, event.comm)
             if tracked is not None:
-                log.debug(
-                    "Identified a namespace",
-                    container=tracked.container_id,
-                    mntns=event.inode,
-                    pid=event.pid,
-                )
+                container_id, mntns = tracked.container_id, event.inode
+                log.debug("Identified a namespace", container=container_id, mntns=mntns, pid=event.pid)
                 self._news.append(_identified(tracked))
+            elif event.exec and self._session.is_foreign(event.key):
+                self._reject(event.key)
         unannounced = self.recorder.losses().ring_full
         if unannounced != self._unannounced:  # they are recorded all the same, and must expire
             self._unannounced = unannounced

@@ -136,6 +136,15 @@ class Session:
         self.changed = True
         return tracked
 
+    def is_foreign(self, key: int) -> bool:
+        """Whether the namespace is recorded though nothing says that it belongs to a container.
+
+        Runtimes move a task into the cgroup of its container before it execs: who is still nowhere by then
+        is a service, or a build, with mounts of its own, and there may be thousands.
+        """
+        tracked = self._tracked.get(key)
+        return tracked is not None and tracked.container_id is None and not tracked.kept
+
     def keep(self, key: int) -> Tracked:
         """The namespace is wanted.
 
