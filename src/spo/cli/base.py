@@ -61,11 +61,14 @@ def measure(
     # Slow to import, and not needed for the help.
     from spo.bpf.observation import Observation  # noqa: PLC0415 - see above
     from spo.bpf.recorder import Recorder  # noqa: PLC0415 - see above
+    from spo.cli.named_profiles import this_machine  # noqa: PLC0415 - see above
     from spo.cli.profile_files import object_name, write_profile  # noqa: PLC0415 - see above
-    from spo.cli.runtime_measurement import Runtime, this_machine  # noqa: PLC0415 - see above
+    from spo.cli.runtime_measurement import Runtime  # noqa: PLC0415 - see above
     from spo.recording.profile import profile_of  # noqa: PLC0415 - see above
 
     machine = this_machine()
+    if machine is None:
+        raise click.ClickException("syscalls of this kind of machine are not recorded")
     program = Runtime.find(runtime)
     names: set[str] = {"execve"}
     with Recorder.load(btf=btf) as recorder:

@@ -4,7 +4,7 @@ import click
 
 from spo.api.seccomp_profile import SeccompProfileSpec
 from spo.cli.errors import ExitStatus, TroubleError
-from spo.cli.named_profiles import RUNTIME_DEFAULT, read_named_profile
+from spo.cli.named_profiles import RUNTIME_DEFAULT, native_architecture, read_named_profile
 from spo.cli.output import notes, say, verdict_text
 from spo.cli.profile_files import ProfileFileError
 from spo.recording.difference import Change, Difference, difference
@@ -29,7 +29,7 @@ def diff(context: click.Context, before: str, after: str) -> None:
       spoc diff old.yaml new.yaml
       spoc diff RuntimeDefault new.yaml
     """
-    found = difference(_spec(before), _spec(after))
+    found = difference(_spec(before), _spec(after), native_architecture())
     if not found:
         return
     say(f"--- {_title(before)}")

@@ -1,7 +1,6 @@
 """Start short containers of an OCI runtime and see what it does under their filter."""
 
 import json
-import platform
 import re
 import secrets
 import shutil
@@ -15,7 +14,7 @@ from spo.bpf.observation import Observation, Phase
 from spo.bpf.recorder import IdentificationEvent
 from spo.errors import SpoError
 from spo.recording.identity import container_of
-from spo.recording.profile import ARCHITECTURES, Machine, syscall_names
+from spo.recording.profile import Machine, syscall_names
 from spo.recording.runtime_base import RUNTIMES
 
 TIMEOUT_S: Final = 60.0
@@ -121,19 +120,6 @@ class Runtime:
             seen |= recorder.read(key)
             recorder.forget(key)
         return seen
-
-
-def this_machine() -> Machine:
-    """The machine that runs this.
-
-    Raises:
-        RuntimeMeasurementError: its syscalls cannot be recorded.
-    """
-    name = platform.machine()
-    for known in ARCHITECTURES:
-        if known == name:
-            return known
-    raise RuntimeMeasurementError(name, "syscalls of this machine are not recorded")
 
 
 def _is_of(event: IdentificationEvent, container: str) -> bool:

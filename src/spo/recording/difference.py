@@ -34,14 +34,23 @@ class Difference(NamedTuple):
         return bool(self.default or any(self.architectures) or any(self.flags) or self.changes)
 
 
-def difference(before: SeccompProfileSpec, after: SeccompProfileSpec) -> Difference:
-    """Compare what two validated profiles do; how they are written does not matter."""
+def difference(
+    before: SeccompProfileSpec, after: SeccompProfileSpec, native: Architecture | None = None
+) -> Difference:
+    """Compare what two validated profiles do; how they are written does not matter.
+
+    Args:
+        before: one profile.
+        after: the other.
+        native: architecture of the machine; whether a profile names it makes no difference there.
+    """
+    ours = {native, Architecture.NATIVE} if native else set()
     old, new = Verdicts(before), Verdicts(after)
     names = sorted(old.mentioned | new.mentioned)
     return Difference(
         (old.default, new.default) if old.default != new.default else None,
-        _set_difference(before.architectures, after.architectures),
-        _set_difference(before.flags, after.flags),
+        _set_difference({*before.architectures} - ours, {*after.architectures} - ours),
+        _set_difference({*before.flags}, {*after.flags}),
         tuple(Change(name, old[name], new[name]) for name in names if not _same(old[name], new[name])),
     )
 
@@ -94,5 +103,5 @@ def _same(one: Verdict, other: Verdict) -> bool:
     return one.otherwise == other.otherwise and frozenset(one.rules) == frozenset(other.rules)
 
 
-def _set_difference(before: list[str], after: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return tuple(sorted({*before} - {*after})), tuple(sorted({*after} - {*before}))
+def _set_difference(before: set[str], after: set[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(sorted(before - after)), tuple(sorted(after - before))

@@ -42,18 +42,6 @@ _CRUN_EARLY: Final = _names("""
 """)
 """crun: from the published base profile for 0.20.1, without what prepares mounts before the filter."""
 
-_ANY: Final = _names("""
-    access arch_prctl brk capget capset chdir chmod chown clone close close_range dup2 dup3 epoll_create1
-    epoll_ctl epoll_pwait execve exit_group faccessat2 fchdir fchmodat fchown fchownat fcntl fstat fstatfs
-    futex getdents64 getegid geteuid getgid getpid getppid gettid getuid ioctl keyctl lseek mkdirat
-    mknodat mmap mount mprotect munmap nanosleep newfstatat openat openat2 pipe2 pivot_root prctl pread64
-    pselect6 read readlink readlinkat rt_sigaction rt_sigprocmask rt_sigreturn sched_getaffinity
-    sched_yield seccomp set_robust_list set_tid_address setgid setgroups sethostname setns setresgid
-    setresuid setsid setuid sigaltstack statfs statx symlinkat tgkill umask umount2 unlinkat unshare
-    utimensat write
-""")
-"""Every call of runc's and crun's start-up, filtered or not: for runtimes of which nothing is known."""
-
 RUNTIMES: Final = ("crun", "runc")
 """Runtimes with a list of their own."""
 
@@ -62,8 +50,7 @@ def shipped(runtime: str | None = None, no_new_privileges: bool | None = None) -
     """The shipped list for a runtime.
 
     Args:
-        runtime: base name of its executable, as ``runc``; for another one, or ``None``, all lists together
-            with what start-up may need at most.
+        runtime: base name of its executable, as ``runc``; for another one, or ``None``, all lists together.
         no_new_privileges: whether the container has it. Runtimes then load the filter later, after changing
             users and capabilities. ``None``: not known, which is as good as without.
     """
@@ -74,7 +61,7 @@ def shipped(runtime: str | None = None, no_new_privileges: bool | None = None) -
         return runc
     if runtime == "crun":
         return crun
-    return runc | crun | _ANY
+    return runc | crun
 
 
 def base_of(

@@ -1,6 +1,7 @@
 """What the commands print, and their exit statuses."""
 
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,12 @@ class TestConvert:
 class TestDiff:
     def test_same_filter_is_silent(self, capsys: Capture) -> None:
         assert run_cli(["diff", oci("a.json", rule("a", "b")), oci("b.json", rule("b"), rule("a"))]) == 0
+        assert capsys.readouterr().out == ""
+
+    def test_naming_the_native_architecture_makes_no_difference(self, capsys: Capture) -> None:
+        native = f"SCMP_ARCH_{platform.machine().upper()}"
+        named = oci("a.json", rule("a"), architectures=[native, "SCMP_ARCH_NATIVE"])
+        assert run_cli(["diff", named, oci("b.json", rule("a"))]) == 0
         assert capsys.readouterr().out == ""
 
     def test_each_kind_of_difference_has_a_line(self, capsys: Capture) -> None:
