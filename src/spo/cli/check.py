@@ -8,6 +8,7 @@ from spo.cli.errors import ExitStatus, TroubleError
 from spo.cli.named_profiles import read_named_profile
 from spo.cli.output import count, names, notes, say, verdict_text
 from spo.cli.profile_files import ProfileFile, ProfileFileError, parse_profile, read_bytes
+from spo.profiles.syscall_tables import all_syscall_names
 from spo.recording.annotations import AnnotationError, passing, runtime_base, syscalls_by_architecture
 from spo.recording.difference import Refusal, Replay, replay
 
@@ -56,7 +57,10 @@ def _recording(path: str) -> Recording:
     except UnicodeDecodeError:
         text = ""
     if _NAMES.fullmatch(text):
-        return {None: frozenset(text.split())}
+        named = frozenset(text.split())
+        for name in sorted(named - all_syscall_names()):
+            raise ProfileFileError(path, f"is no recording: {name!r} is no syscall")
+        return {None: named}
     file: ProfileFile = parse_profile(content, path)
     notes(path, file.notes)
     by_architecture = syscalls_by_architecture(file.profile)

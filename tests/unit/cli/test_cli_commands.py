@@ -240,7 +240,7 @@ class TestCheck:
             "refused: 1 syscall\n  bpf: ERRNO\nallowed but never seen: "
         )
 
-    @pytest.mark.parametrize("content", ["", "read-only", "\x00", "names: [read"])
+    @pytest.mark.parametrize("content", ["", "read raed", "read-only", "\x00", "names: [read"])
     def test_what_is_no_recording_is_trouble(self, content: str, capsys: Capture) -> None:
         Path("names").write_text(content)
         assert run_cli(["check", oci("p.json"), "names"]) == 2
