@@ -152,7 +152,16 @@ class Renderer:
     def _row_object(self, stored: Obj) -> Obj | None:
         if self.include_object == "None":
             return None
-        return self.served(stored) if self.include_object == "Object" else self.partial(stored)
+        if self.include_object == "Object":
+            return self.served(stored)
+        row = self.partial(stored)
+        annotations = row["metadata"].get("annotations")
+        if annotations and self.resource.field_annotation in annotations:
+            kept = {k: v for k, v in annotations.items() if k != self.resource.field_annotation}
+            row["metadata"] = {k: v for k, v in row["metadata"].items() if k != "annotations"}
+            if kept:
+                row["metadata"]["annotations"] = kept
+        return row
 
     def _encode(self, body: Any) -> bytes:
         return encode(body, self.form, in_order=self.resource.custom and not self.form.convert)

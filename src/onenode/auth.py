@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from onenode.certificates import write_secret
+from onenode.openid import key_id
 from onenode.requests import User
 from onenode.store import Store
 
@@ -112,7 +113,8 @@ class Authenticator:
         return self._sign(claims), expiry
 
     def _sign(self, claims: dict[str, Any]) -> str:
-        header = _encode(json.dumps({"alg": "ES256", "typ": "JWT"}).encode())
+        kid = key_id(self.key.public_key())
+        header = _encode(json.dumps({"alg": "ES256", "kid": kid, "typ": "JWT"}).encode())
         text = f"{header}.{_encode(json.dumps(claims).encode())}"
         der = self.key.sign(text.encode(), ec.ECDSA(hashes.SHA256()))
         raw = b"".join(n.to_bytes(_COORDINATE_BYTES, "big") for n in utils.decode_dss_signature(der))

@@ -26,6 +26,8 @@ CRDS: Final = "customresourcedefinitions.apiextensions.k8s.io"
 NAMESPACES: Final = "namespaces"
 GROUP_ORDER: Final = ("", "events.k8s.io", "apiextensions.k8s.io", "coordination.k8s.io")
 
+_READ: Final = ("get", "list", "watch")
+"""Kinds that clients ask for, and of which there never is one: nothing would enforce it."""
 _STATUS: Final = {"status": Subresource("status")}
 _SCALE: Final = {"scale": Subresource("scale", kind="Scale", group="autoscaling", version="v1")}
 _POD_FIELDS: Final = METADATA_FIELDS | {
@@ -84,6 +86,10 @@ def _core() -> list[Resource]:
         ),
         _resource("", "v1", "Event", "events", short_names=("ev",), selectable=_EVENT_FIELDS),
         _resource(
+            "", "v1", "LimitRange", "limitranges",
+            short_names=("limits",), verbs=_READ, plain_selectors=True,
+        ),
+        _resource(
             "", "v1", "Namespace", "namespaces",
             namespaced=False, short_names=("ns",), verbs=without_collection, name_problems=label_problems,
             subresources={"finalize": Subresource("finalize", ("update",)), **_STATUS},
@@ -100,6 +106,10 @@ def _core() -> list[Resource]:
             subresources={"binding": binding, **_STATUS},
         ),
         _resource("", "v1", "PodTemplate", "podtemplates", plain_selectors=True),
+        _resource(
+            "", "v1", "ResourceQuota", "resourcequotas",
+            short_names=("quota",), verbs=_READ, plain_selectors=True,
+        ),
         _resource("", "v1", "Secret", "secrets", selectable=METADATA_FIELDS | {"type"}),
         _resource(
             "", "v1", "ServiceAccount", "serviceaccounts",
@@ -119,6 +129,7 @@ def _workloads() -> list[Resource]:
             "apps", "v1", "DaemonSet", "daemonsets",
             short_names=("ds",), categories=("all",), subresources=_STATUS,
             columns=DAEMON_SET_COLUMNS, plain_selectors=True,
+            field_annotation="deprecated.daemonset.template.generation",
         ),
         _resource(
             "apps", "v1", "Deployment", "deployments",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from onenode.builtin_resources import NAMESPACES
-from onenode.clock import timestamp
+from onenode.clock import parse_timestamp, timestamp
 from onenode.deletion import delete_record
 from onenode.registry import Registry
 from onenode.store import Store
@@ -17,6 +18,10 @@ INITIAL_NAMESPACES: Final = ("kube-system", "kube-public", "default", "kube-node
 
 Obj = dict[str, Any]
 
+_PATIENCE_S: Final = 5.0
+"""As long as a real server waits before it looks at what remains."""
+_GRANULARITY_S: Final = 1.0
+"""Timestamps have whole seconds."""
 _SETTLED: Final = (
     ("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
     (
@@ -52,6 +57,7 @@ class Namespaces:
     def __init__(self, store: Store, registry: Registry) -> None:
         self._store = store
         self._registry = registry
+        self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def start(self) -> None:
         """Make the initial ones, go on with those that go."""
@@ -82,6 +88,9 @@ class Namespaces:
         current = self._store.get(NAMESPACES, None, record.name)
         if current is None:
             return
+        wait_s = self._patience_s(current) if left else 0.0
+        if wait_s and self._look_later(record.name, wait_s):
+            return
         self._tell(current, left)
         if left:
             return
@@ -91,6 +100,25 @@ class Namespaces:
         spec = current.setdefault("spec", {})
         spec["finalizers"] = [name for name in spec.get("finalizers") or [] if name != "kubernetes"]
         self._store.update(NAMESPACES, current)
+
+    def _patience_s(self, namespace: Obj) -> float:
+        """How long nothing is told yet: most content goes at once, and saying so twice helps nobody."""
+        began = parse_timestamp(namespace["metadata"]["deletionTimestamp"])
+        if began is None:
+            return 0.0
+        return max(_PATIENCE_S - (self._store.clock() - began).total_seconds(), 0.0)
+
+    def _look_later(self, name: str, wait_s: float) -> bool:
+        """Look again when the patience ends; ``False`` if nothing can wake us."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+        self._timers[name] = loop.call_later(wait_s + _GRANULARITY_S, self._finish_name, name)
+        return True
 
     def _delete_content(self, namespace: str) -> list[Record]:
         """Delete everything inside; what is left."""

@@ -73,6 +73,8 @@ class Resource:
     columns: tuple[Column, ...] = ()
     custom: bool = False
     """Defined by a CustomResourceDefinition."""
+    field_annotation: str = ""
+    """An annotation that is a field inside a real server; rows of Tables, made there, lack it."""
     selectable: Collection[str] = METADATA_FIELDS
     plain_selectors: bool = False
     """A kind without selectable fields of its own words its refusal differently."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from onenode.answers import Answer, Renderer
+from onenode.auth import ISSUER
 from onenode.authorization.kinds import is_review
 from onenode.authorization.reviews import review
 from onenode.context import Context
@@ -13,6 +14,7 @@ from onenode.discovery import VERSION, Discovery
 from onenode.listing import get_object, list_objects
 from onenode.negotiation import ACCEPTED, DISCOVERY, JSON, Form, encode, negotiate
 from onenode.openapi import OpenApi
+from onenode.openid import issuer_document, public_keys
 from onenode.patching import APPLY, patch_object
 from onenode.registry import Resource
 from onenode.requests import Options, Request, ResourcePath, parse_resource_path
@@ -36,6 +38,9 @@ from onenode.writing import Write, Written
 __all__ = ["Routes"]
 
 _UPGRADES: Final = frozenset({"exec", "attach", "portforward"})
+_ISSUER_PATH: Final = [".well-known", "openid-configuration"]
+_KEYS_PATH: Final = ["openid", "v1", "jwks"]
+_WRITES: Final = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _DISCOVERY_DEPTHS: Final = {"api": (1, 2), "apis": (1, 2, 3)}
 
 
@@ -65,6 +70,8 @@ class Routes:
     # Documents about the API
 
     def _document(self, request: Request, parts: list[str]) -> Answer:
+        if parts in (_ISSUER_PATH, _KEYS_PATH):
+            return self._openid(request, parts)
         if parts == ["version"]:
             _only_get(request)
             return _json(VERSION, request)
@@ -81,10 +88,12 @@ class Routes:
                 {
                     "paths": [
                         *paths,
+                        "/.well-known/openid-configuration",
                         "/healthz",
                         "/livez",
                         "/openapi/v2",
                         "/openapi/v3",
+                        "/openid/v1/jwks",
                         "/readyz",
                         "/version",
                     ]
@@ -92,6 +101,14 @@ class Routes:
                 request,
             )
         raise PageNotFoundError
+
+    def _openid(self, request: Request, parts: list[str]) -> Answer:
+        _only_get(request)
+        if parts == _KEYS_PATH:
+            keys = public_keys(self._context.auth.key.public_key())
+            return Answer(200, encode(keys, Form()), "application/jwk-set+json")
+        place = f"https://{request.headers.get('host', '')}/{'/'.join(_KEYS_PATH)}"
+        return _json(issuer_document(ISSUER, place), request)
 
     def _discover(self, request: Request, parts: list[str]) -> Answer:
         _only_get(request)
@@ -166,7 +183,7 @@ class Routes:
             if method == "GET":
                 answer = get_object if name else list_objects
                 return answer(request, context.store, selection, renderer)
-            if name:
+            if name and "delete" in resource.verbs:
                 return await delete_object(context, request, selection, renderer)
             if "deletecollection" not in resource.verbs:
                 raise method_not_allowed()
@@ -183,7 +200,7 @@ class Routes:
         self, request: Request, path: ResourcePath, resource: Resource, renderer: Renderer
     ) -> Answer:
         method = request.method
-        if method not in ("POST", "PUT", "PATCH"):
+        if _WRITES.get(method) not in resource.verbs:
             raise method_not_allowed()
         if (method == "POST") == bool(path.name):
             # A custom resource takes a POST to a name as a create.

@@ -56,8 +56,8 @@ class Strategy:
     """PUT of a missing name creates it."""
     counts_generation: bool = False
     answers_object_on_delete: bool = False
-    status_takes_metadata: bool = False
-    """Writes of /status take labels and annotations along."""
+    status_metadata: tuple[str, ...] = ()
+    """Metadata that writes of /status take along."""
 
 
 def _validate_keys(obj: Obj, _old: Obj | None) -> list[Cause]:
@@ -177,6 +177,7 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
         prepare_create=kinds.prepare_deployment,
         validate=kinds.validate_deployment,
         counts_generation=True,
+        status_metadata=("annotations",),
     ),
     "events": Strategy(default=_default_event, create_on_update=True),
     "jobs.batch": Strategy(
@@ -212,7 +213,7 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
         warn=pods.pod_warnings,
         counts_generation=True,
         answers_object_on_delete=True,
-        status_takes_metadata=True,
+        status_metadata=("labels", "annotations"),
     ),
     "podtemplates": Strategy(answers_object_on_delete=True),
     "rolebindings.rbac.authorization.k8s.io": _BINDING,

@@ -33,10 +33,21 @@ _SHORTEST_S: Final = 1800
 Obj = dict[str, Any]
 
 _NO_NAMES: Final = {"plural": "", "kind": ""}
+_NO_TEMPLATE: Final[Obj] = {"metadata": {}, "spec": {"containers": None}}
 _ZERO_PARTS: Final[dict[str, Obj]] = {
     "Pod": {"spec": {"containers": None}, "status": {}},
     "Namespace": {"spec": {}, "status": {}},
     "Lease": {"spec": {}},
+    "Deployment": {
+        "spec": {"replicas": 0, "selector": None, "template": _NO_TEMPLATE, "strategy": {}},
+        "status": {},
+    },
+    "ReplicaSet": {
+        "spec": {"replicas": 0, "selector": None, "template": _NO_TEMPLATE},
+        "status": {"replicas": 0},
+    },
+    "Job": {"spec": {"template": _NO_TEMPLATE}, "status": {}},
+    "Service": {"spec": {}, "status": {"loadBalancer": {}}},
     "CustomResourceDefinition": {
         "spec": {"group": "", "names": _NO_NAMES, "scope": "", "versions": None},
         "status": {"conditions": None, "acceptedNames": _NO_NAMES, "storedVersions": None},

@@ -319,10 +319,7 @@ class Write:
             kept.pop("status", None)
         else:
             kept["status"] = obj["status"]
-        names = ["managedFields"]
-        if strategy_of(self.resource).status_takes_metadata:
-            names += ["labels", "annotations"]
-        for name in names:
+        for name in ("managedFields", *strategy_of(self.resource).status_metadata):
             if name in obj["metadata"]:
                 kept["metadata"][name] = obj["metadata"][name]
             else:

@@ -43,8 +43,16 @@ RAW_BODIES: dict[tuple[str, int], str] = {
     ): '{"apiVersion": "security-profiles-operator.x-k8s.io/v1beta1", "kind": "SeccompProfile", "metadata": '
     '{"name": "fv3"}, "spec": {"defaultAction": "SCMP_ACT_LOG", "defaultAction": "SCMP_ACT_ERRNO"}}',
     ("11", 9): '"str"',
+    (
+        "56",
+        33,
+    ): '{"metadata": {"name": "kdep", "labels": {"app": "kdep"}}, "spec": {"replicas": 0, "selector": '
+    '{"matchLabels": {"app": "kdep"}}, "template": {"metadata": {"labels": {"app": "kdep"}}, "spec": '
+    '{"containers": [{"name": "busybox", "image": "busybox"}]}}}}',
+    ("56", 46): '{"spec": {}}',
+    ("56", 47): '{"metadata": {"name": "kc"}, "data": {"a": "b"}}',
 }
-"""Bodies that the files cannot show: duplicate keys, a JSON text."""
+"""Bodies that the files cannot show: duplicate keys, a JSON text; and in JSON what was sent as protobuf."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +231,7 @@ async def _outputs(setup: Setup) -> None:
 
 
 async def _described(setup: Setup) -> None:
+    await _touch(setup, CORE)
     await setup.profile("d1")
     await setup.config_map("later")
 
@@ -299,6 +308,15 @@ def _failing_condition(policy: str) -> Scene:
     return _webhook("err", "/patch", failurePolicy=policy, matchConditions=[condition])
 
 
+_BOTH = ("ClusterRoleBinding", "ClusterRole")
+
+
+async def _scale_of_now(setup: Setup) -> dict[str, str]:
+    """The version that the recorded client had seen: here a controller has written since."""
+    scale = await setup.call("GET", "/apis/apps/v1/namespaces/transcripts/deployments/dep/scale")
+    return {"<rv-5>": scale["metadata"]["resourceVersion"]}
+
+
 SCENES: dict[tuple[str, int], Scene] = {
     ("21", 0): _selectors,
     ("21", 26): _selected_pods,
@@ -321,6 +339,9 @@ SCENES: dict[tuple[str, int], Scene] = {
     ("40", 0): _a_token,
     ("41", 3): _bound_pod,
     ("42", 0): _restricted,
+    ("40", 18): lambda setup: setup.config_map("later"),
+    ("45", 7): _scale_of_now,
+    ("45", 11): lambda setup: setup.config_map("later"),
     **{("47", 2 * index): _webhook(name, f"/{name}") for index, name in enumerate(_BEHAVIOURS)},
     ("48", 0): _webhook("refused", "", url=_REFUSED),
     ("48", 1): _webhook("slow", "/slow", timeoutSeconds=1),
@@ -360,12 +381,24 @@ SCENES: dict[tuple[str, int], Scene] = {
 }
 """What was done before a step of a scenario; may tell values of placeholders."""
 
-UNMARKED: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(("40", "46", "47", "48", "49"), ('"uid": "admin-uid",', "")),
-    "52": ('"1815"', '"<rv-6>"'),
-    "20": ("xxxbz2cm", "xxx<suffix-20>"),
-    "45": ("5c89bddd98", "<suffix-451><suffix-452>"),
-    "29": ("- 0s\\n", "- <age>\\n"),
+UNMARKED: dict[str, tuple[tuple[str, str], ...]] = {
+    **dict.fromkeys(("46", "47", "48", "49"), (('"uid": "admin-uid",', ""),)),
+    "40": (
+        ('"uid": "admin-uid",', ""),
+        # Two bindings allow it; which one a real server names is the chance of a map's order.
+        *((f'{kind} \\"system:public-info-viewer\\"', f'{kind} \\"system:discovery\\"') for kind in _BOTH),
+        # Not in upstream's roles: the recorded server was a distribution's build.
+        ('{"verbs": ["get"], "nonResourceURLs": ["/.well-known", "/.well-known/*"]}, ', ""),
+    ),
+    "41": (("10.10.0.1:16443", "<server>"), ('"RS256"', '"ES256"')),
+    "56": tuple(
+        (f"kdep-{hashed}", f"kdep-<suffix-{number}1><suffix-{number}2>")
+        for number, hashed in enumerate(("d6488cbc4", "fbcbbd6f4", "6cd5c58998"), 561)
+    ),
+    "52": (('"1815"', '"<rv-6>"'),),
+    "20": (("xxxbz2cm", "xxx<suffix-20>"),),
+    "45": (("5c89bddd98", "<suffix-451><suffix-452>"),),
+    "29": (("- 0s\\n", "- <age>\\n"),),
 }
 """Values of the recorded server without a placeholder: text in the file -> what stands for it here."""
 
@@ -373,9 +406,11 @@ RACES: frozenset[tuple[str, int]] = frozenset(
     (number, step)
     for number, steps in {
         "04": (20,),
+        "19": (1, 3, 5, 6),
         "33": (9,),
         "34": (3, 8, 9, 16),
         "35": (7, 11, 12, 13, 14, 15),
+        "45": (6, 7, 10),
         "58": (25, 26, 33, 34),
     }.items()
     for step in steps

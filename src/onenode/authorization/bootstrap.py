@@ -25,6 +25,11 @@ _HEALTH: Final = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 _API: Final = ("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*")
 _DISCOVERY: Final = (*_API, "/readyz", "/version", "/version/")
 
+_OPENID: Final = (
+    "/.well-known/openid-configuration",
+    "/.well-known/openid-configuration/",
+    "/openid/v1/jwks",
+)
 _SCALED: Final = ("deployments", "replicasets")
 _WORKLOADS: Final = ("daemonsets", *_SCALED)
 
@@ -125,6 +130,7 @@ def default_objects() -> tuple[list[Obj], list[Obj]]:
         _role("system:discovery", [_paths(*_DISCOVERY)]),
         _role("system:public-info-viewer", [_paths(*_HEALTH)]),
         _role("system:auth-delegator", delegator),
+        _role("system:service-account-issuer-discovery", [_paths(*_OPENID)]),
         *_user_roles(),
     ]
     bindings = [
@@ -132,6 +138,7 @@ def default_objects() -> tuple[list[Obj], list[Obj]]:
         _binding("system:basic-user", _EVERYBODY[0]),
         _binding("system:discovery", _EVERYBODY[0]),
         _binding("system:public-info-viewer", *_EVERYBODY),
+        _binding("system:service-account-issuer-discovery", "system:serviceaccounts"),
     ]
     return roles, bindings
 

@@ -69,7 +69,12 @@ class DeploymentStatus:
             values = (failure["status"], failure["reason"], failure["message"])
             found.append(self._condition(before.get("ReplicaFailure"), "ReplicaFailure", *values))
         found.append(self._progressing(status, before.get("Progressing")))
-        return found
+        # What changed goes to the end.
+        places = {kind: place for place, kind in enumerate(before)}
+        return sorted(
+            found,
+            key=lambda c: places[c["type"]] if _same_state(before.get(c["type"]), c) else len(places),
+        )
 
     def _failure(self) -> Obj | None:
         for one in [*([self.new] if self.new else []), *self.sets]:
@@ -81,8 +86,11 @@ class DeploymentStatus:
 
     def _progressing(self, status: Obj, before: Obj | None) -> Obj:
         name = self.new["metadata"]["name"] if self.new else ""
+        text = f'ReplicaSet "{name}" has successfully progressed.'
+        if before is not None and before.get("message") == text and _all_updated(status):
+            # The rollout is over; that the number changes is not a new one.
+            return dict(before)
         if self._complete(status):
-            text = f'ReplicaSet "{name}" has successfully progressed.'
             return self._condition(before, "Progressing", "True", "NewReplicaSetAvailable", text)
         if self.deployment["spec"].get("paused"):
             text = "Deployment is paused"
@@ -135,6 +143,15 @@ class DeploymentStatus:
             "reason": reason,
             "message": message,
         }
+
+
+def _same_state(before: Obj | None, condition: Obj) -> bool:
+    names = ("status", "reason")
+    return before is not None and all(before.get(name) == condition[name] for name in names)
+
+
+def _all_updated(status: Obj) -> bool:
+    return bool(status.get("replicas", 0) == status.get("updatedReplicas", 0))
 
 
 def _number(obj: Obj | None, field: str) -> int:

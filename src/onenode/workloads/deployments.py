@@ -143,7 +143,7 @@ class Deployments:
     async def _set_revision(self, record: Record, revision: str) -> None:
         obj = record.copy()
         obj["metadata"].setdefault("annotations", {})[_REVISION] = revision
-        await self._objects.update(record, obj)
+        await self._objects.update_status(record, obj)
 
     async def _clean_up(self, record: Record, old: list[Record]) -> None:
         """Forget the oldest templates beyond ``revisionHistoryLimit``."""

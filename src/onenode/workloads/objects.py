@@ -146,10 +146,18 @@ class Objects:
     async def set_status(self, record: Record, status: Obj) -> None:
         """Replace the status; nothing happens if it is the same or the object is gone."""
         current = self.record(record.resource, record.namespace, record.name)
-        if current is None or current.view.get("status") == status:
-            return
-        write = self._write(record.resource, record.namespace, record.name, "status")
-        await write.update_object(current, {**current.copy(), "status": status})
+        if current is not None:
+            await self.update_status(current, {**current.copy(), "status": status})
+
+    async def update_status(self, record: Record, obj: Obj) -> None:
+        """Write the status, and the metadata that the kind takes along with it.
+
+        Raises:
+            ApiError: it is refused.
+        """
+        if obj != record.view:
+            write = self._write(record.resource, record.namespace, record.name, "status")
+            await write.update_object(record, obj)
 
     async def delete(self, record: Record) -> None:
         """Delete an object if it is still there and not being deleted.

@@ -9,6 +9,7 @@ from onenode import causes
 from onenode.answers import Answer
 from onenode.bodies import decode_object, decode_patch_body
 from onenode.builtin_schema import schema_of
+from onenode.clock import timestamp
 from onenode.context import Context
 from onenode.go_types import decoding_problem
 from onenode.metadata import in_go_order
@@ -126,13 +127,37 @@ async def _write(context: Context, request: Request, resource: Resource, record:
         text = "must be greater than or equal to 0"
         raise invalid("Scale", _GROUP, record.name, [causes.invalid("spec.replicas", replicas, text)])
     obj = record.copy()
+    options = Options.of(request, "UpdateOptions" if request.method == "PUT" else "PatchOptions")
+    if not replicas or replicas != obj["spec"].get("replicas"):
+        entry = {
+            "manager": options.manager,
+            "operation": "Update",
+            "apiVersion": resource.group_version,
+            "time": timestamp(context.clock()),
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {"f:replicas": {}}},
+            "subresource": "scale",
+        }
+        _hand_over(obj["metadata"], entry if replicas else None)
     obj["spec"]["replicas"] = replicas
     write = Write(
         context=context,
         resource=resource,
         namespace=record.namespace,
         name=record.name,
-        options=Options.of(request, "UpdateOptions" if request.method == "PUT" else "PatchOptions"),
+        options=options,
         user=request.user,
     )
-    return scale_of((await write.update_object(record, obj)).stored)
+    return scale_of((await write.update_object(record, obj, applied=True)).stored)
+
+
+def _hand_over(metadata: Obj, owner: Obj | None) -> None:
+    """Nobody but ``owner`` has the replicas now; a number of 0 is left out on the wire, so nobody has it."""
+    kept: list[Obj] = []
+    for entry in metadata.get("managedFields") or ():
+        fields = entry["fieldsV1"]
+        if fields.get("f:spec", {}).pop("f:replicas", None) is not None and not fields["f:spec"]:
+            del fields["f:spec"]
+        if fields:
+            kept.append(entry)
+    metadata["managedFields"] = [*kept, *([owner] if owner is not None else [])]

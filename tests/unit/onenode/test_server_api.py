@@ -179,6 +179,9 @@ async def test_namespace_takes_its_content_along(api: Api) -> None:
     await api.call("POST", "/api/v1/namespaces/n/configmaps", {"metadata": {"name": "c"}}, 201)
     await api.call("POST", "/api/v1/namespaces/n/pods", a_pod(nodeName="node-1"), 201)
     await api.call("DELETE", "/api/v1/namespaces/n")
+    assert "conditions" not in (await api.call("GET", "/api/v1/namespaces/n"))["status"]
+    api.tick(6)
+    await api.merge("/api/v1/namespaces/n", {"metadata": {"labels": {"look": "again"}}})
     waiting = await api.call("GET", "/api/v1/namespaces/n")
     remaining = {c["type"]: c["message"] for c in waiting["status"]["conditions"]}
     assert "pods. has 1 resource instances" in remaining["NamespaceContentRemaining"]
