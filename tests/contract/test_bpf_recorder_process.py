@@ -155,7 +155,16 @@ def test_start_up_lines(recorder: RecorderProcess) -> None:
     assert messages[0] == "Set logging verbosity to 0"
     assert messages[2:4] == ["starting component: bpf-recorder", "Starting log-enricher on node: node-1"]
     assert re.fullmatch(r"Got system mount namespace: \d+", messages[4])
-    assert messages[5:] == ["Doing BPF load/unload self-test", "Starting GRPC API server"]
+    assert messages[5:] == [
+        "Doing BPF load/unload self-test",
+        "Loading bpf module",
+        "Using system btf file",
+        "Loading bpf object from module",
+        "Attaching bpf tracepoint",
+        "Module successfully loaded, watching for events",
+        "Unloading bpf module",
+        "Starting GRPC API server",
+    ]
 
 
 def test_container_is_recorded(recorder: RecorderProcess, run: Callable[[str], Container]) -> None:

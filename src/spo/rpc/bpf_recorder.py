@@ -18,6 +18,9 @@ Key = Annotated[int, msgspec.Meta(ge=0)]
 RecordingName = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 """Who wants something recorded: any text that names the request, such as the uid of a pod."""
 
+Label = Annotated[str, msgspec.Meta(max_length=512)]
+"""A name that is logged and otherwise not looked at."""
+
 NOT_RUNNING: Final = "not-running"
 """Reason of a failure: nothing is being recorded."""
 UNKNOWN_NAMESPACE: Final = "unknown-namespace"
@@ -48,6 +51,10 @@ class Keep(_Message, tag="keep", frozen=True):
     """The namespace belongs to a recorded container. Answer: Kept."""
 
     key: Key
+    profile: Label = ""
+    """Value of the pod's annotation; for the log lines of the recorder, which users read."""
+    container: Label = ""
+    """Name of the container; for the same."""
 
 
 class Reject(_Message, tag="reject", frozen=True):

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+from spo import klog
 from spo.bpf.errors import RecorderError
 from spo.bpf.observation import Observation, Phase, SyscallClass
 from spo.bpf.programs import unpin
 from spo.bpf.recorder import IdentificationEvent, Losses, Namespace, Recorder, pin_directory
+
+log = klog.get("bpf-recorder")
 
 _LAYOUT_HASH: Final = re.compile(r"[0-9a-f]{8,64}")
 _GETPPID: Final = {"x86_64": 110, "aarch64": 173}
@@ -101,11 +104,11 @@ class BpfKernel:
 
     def start(self) -> Recorder:
         """See :class:`Kernel`."""
-        recorder = Recorder.load(btf=self._btf)
+        recorder = self._load()
         try:
             # Before attach: a container that starts in between must not look complete.
             recorder.record_namespaces(True)
-            recorder.attach()
+            self._attach(recorder)
             recorder.pin(pin_directory(self._pin_root))
         except BaseException:
             recorder.close()
@@ -139,11 +142,23 @@ class BpfKernel:
 
     def self_test(self) -> None:
         """See :class:`Kernel`."""
-        with Recorder.load(btf=self._btf) as recorder:
-            recorder.attach()
+        with self._load() as recorder:
+            self._attach(recorder)
             recorder.add_process(os.getpid(), running=True)
             os.getppid()
             seen = recorder.tree().numbers(SyscallClass.NATIVE, Phase.PROGRAM)
+            log.info("Unloading bpf module")
             recorder.detach()
         if _GETPPID[os.uname().machine] not in seen:
             raise SelfTestFailedError
+
+    def _load(self) -> Recorder:
+        log.info("Loading bpf module")
+        log.info("Using system btf file" if self._btf is None else "Using custom btf file")
+        log.info("Loading bpf object from module")
+        return Recorder.load(btf=self._btf)
+
+    def _attach(self, recorder: Recorder) -> None:
+        log.info("Attaching bpf tracepoint")
+        recorder.attach()
+        log.info("Module successfully loaded, watching for events")

@@ -136,10 +136,12 @@ class RecorderService:
             if not self._session.knows(event.key) and (found := self.recorder.namespace(event.key)):
                 self._discover(found)
             container = container_of(event.cgroups)
-            tracked = self._session.identify(event.key, container, event.pid, event.comm)
+            tracked = self._session.identify(
+                event.key, container, event.pid, event.comm, is_program=event.exec
+            )
             if tracked is not None:
-                container_id, mntns = tracked.container_id, event.inode
-                log.debug("Identified a namespace", container=container_id, mntns=mntns, pid=event.pid)
+                if tracked.kept:
+                    _log_short_path(tracked)
                 self._news.append(_identified(tracked))
             elif event.exec and self._session.is_foreign(event.key):
                 self._reject(event.key)
@@ -195,14 +197,12 @@ class RecorderService:
         if running:
             log.info("bpf recorder already running", recordings=len(recordings))
         else:
-            log.info("Loading bpf module")
             try:
                 self._kernel.remove_pins()
                 self.recorder = self._kernel.start()
             except RecorderError as error:
                 log.error("Cannot load bpf module", error=error)
                 raise CallFailedError(str(error), NO_RECORDER) from error
-            log.info("Module successfully loaded")
         self._session.start(recording)
         return Started(running, self._losses())
 
@@ -216,9 +216,9 @@ class RecorderService:
         if remaining:
             log.info("Not stopping because another recording is in progress", recordings=remaining)
             return Stopped(remaining, losses)
-        log.info("Unloading bpf module")
         self.save()  # first: pins without a recording are removed at the next start
         recorder, self.recorder = self.recorder, None
+        log.info("Unloading bpf module")
         try:
             recorder.detach()
         except RecorderError as error:
@@ -242,13 +242,8 @@ class RecorderService:
             ) from error
         match request:
             case Keep():
-                self._session.keep(request.key)
-                log.info(
-                    "Keeping a namespace",
-                    container=tracked.container_id,
-                    mntns=tracked.inode,
-                    pid=tracked.pid,
-                )
+                self._session.keep(request.key, request.profile)
+                _log_kept(tracked, request.container)
                 return Kept(tracked.late, self._losses())
             case Reject():
                 self._reject(request.key)
@@ -305,6 +300,24 @@ def _seen(observation: Observation) -> Iterable[Seen]:
     for cls, phase in _PAIRS:
         if numbers := observation.numbers(cls, phase):
             yield Seen(int(cls), int(phase), sorted(numbers))
+
+
+def _log_kept(tracked: Tracked, container: str) -> None:
+    """The lines by which users see that a recording works."""
+    if container:
+        log.info("Found container ID in cluster", containerID=tracked.container_id, containerName=container)
+    log.info("Saving PID for profile", mntns=tracked.inode, pid=tracked.pid, profile=tracked.profile)
+    if tracked.has_program:  # it came before the decision
+        _log_short_path(tracked)
+
+
+def _log_short_path(tracked: Tracked) -> None:
+    log.info(
+        "Using short path via tracked mount namespace",
+        mntns=tracked.inode,
+        pid=tracked.pid,
+        profile=tracked.profile,
+    )
 
 
 def _identified(tracked: Tracked) -> Identified:

@@ -31,6 +31,10 @@ class Tracked(msgspec.Struct, rename="camel"):
     pid: int = 0
     comm: str = ""
     kept: bool = False
+    profile: str = ""
+    """What it is kept for, in the words of the daemon."""
+    has_program: bool = False
+    """The first exec was seen: ``pid`` and ``comm`` are those of the program, not of the runtime."""
 
 
 class Saved(msgspec.Struct, rename="camel"):
@@ -118,7 +122,13 @@ class Session:
             self._deadlines_s[key] = now_s + self._undecided_s
 
     def identify(
-        self, key: int, container: tuple[str, str | None] | None, pid: int, comm: str
+        self,
+        key: int,
+        container: tuple[str, str | None] | None,
+        pid: int,
+        comm: str,
+        *,
+        is_program: bool = False,
     ) -> Tracked | None:
         """Who lives in the namespace; the later call wins, unless it does not know.
 
@@ -133,6 +143,7 @@ class Session:
             return None
         tracked.container_id, tracked.pod_uid = container
         tracked.pid, tracked.comm = pid, comm
+        tracked.has_program |= is_program
         self.changed = True
         return tracked
 
@@ -145,14 +156,14 @@ class Session:
         tracked = self._tracked.get(key)
         return tracked is not None and tracked.container_id is None and not tracked.kept
 
-    def keep(self, key: int) -> Tracked:
+    def keep(self, key: int, profile: str = "") -> Tracked:
         """The namespace is wanted.
 
         Raises:
             UnknownNamespaceError: it is not recorded.
         """
         tracked = self.get(key)
-        tracked.kept = True
+        tracked.kept, tracked.profile = True, profile
         self._deadlines_s.pop(key, None)
         self.changed = True
         return tracked
