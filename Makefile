@@ -7,7 +7,7 @@ BPF_OBJECTS := src/spo/bpf/objects/recorder.x86_64.o src/spo/bpf/objects/recorde
 BPF_TARGET_x86_64 := x86
 BPF_TARGET_aarch64 := arm64
 
-.PHONY: help setup bpf demo up down test check format lint types layers unit fidelity generate bench lock
+.PHONY: help setup bpf demo up down test check format lint types layers unit fidelity generate replay bench lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ format: ## Rewrite the sources in the project's format
 generate: ## Write generated files again: CRDs, syscall tables
 	$(PYTHON) tools/generate_crds.py
 	$(PYTHON) tools/generate_syscall_tables.py
+
+replay: setup ## Print which recorded scenarios onenode answers as a real API server did
+	@$(PYTHON) -m tests.contract.kube_api_report
 
 bench: setup bpf ## Measure; results go to bench/RESULTS.md
 	$(PYTHON) bench/profile_latency.py

@@ -42,6 +42,7 @@ from tests.fakes.webhook_server import WebhookServer, webhook_server
 
 DATA = Path(__file__).parents[1] / "data/kube-api"
 TOKEN = "recorded"
+_AT_A_TIME = 8
 _COMPARED_HEADERS = ("Content-Type", "Warning", "Retry-After", "Location", "Allow")
 _SETTLE_S = 1.0
 """How long a read may wait for controllers, as the recording did between steps."""
@@ -117,6 +118,22 @@ async def replay(number: str) -> None:
             await _Replay(scenario, setup).run()
     finally:
         store.close()
+
+
+async def replay_all() -> dict[str, BaseException | None]:
+    """What came of every scenario, some at a time: most of their time is spent on waiting for watches."""
+    turns = asyncio.Semaphore(_AT_A_TIME)
+
+    async def one(number: str) -> BaseException | None:
+        async with turns:
+            try:
+                await replay(number)
+            except (MismatchError, AssertionError, httpx2.HTTPError) as error:
+                return error
+        return None
+
+    numbers = scenario_numbers()
+    return dict(zip(numbers, await asyncio.gather(*map(one, numbers)), strict=True))
 
 
 @contextlib.asynccontextmanager
