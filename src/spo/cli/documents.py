@@ -7,6 +7,8 @@ from spo.errors import SpoError
 
 MAX_DEPTH: Final = 50
 """Of nested lists and mappings; a profile has 6."""
+MAX_EVENTS: Final = 100_000
+"""Of YAML: values, and begins and ends of lists and mappings; the largest profile has some 20,000."""
 
 
 class DocumentError(SpoError):
@@ -53,7 +55,9 @@ def _yaml(text: str) -> Any:
 
     try:
         depth = documents = 0
-        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        for number, event in enumerate(yaml.parse(text, Loader=yaml.CSafeLoader)):
+            if number > MAX_EVENTS:
+                raise DocumentError(f"{_line(event.start_mark)}more values than any profile has")
             if isinstance(event, yaml.AliasEvent):
                 raise DocumentError(f"{_line(event.start_mark)}aliases (*{event.anchor}) are not supported")
             if isinstance(event, yaml.DocumentStartEvent):

@@ -80,6 +80,7 @@ def test_object_as_json_is_read_too() -> None:
         pytest.param("a: &x [1]\nb: *x", "line 2: aliases (*x) are not supported", id="alias"),
         pytest.param(HEAD + "---\n" + HEAD, "holds 2 YAML documents", id="documents"),
         pytest.param("a: " + "[" * 60, "is nested deeper than 50 levels", id="deep-yaml"),
+        pytest.param("x:\n" + "- a\n" * 200_000, "line 99998: more values than any", id="many"),
         pytest.param("[" * 100_000, "is nested deeper than 50 levels", id="deep-json"),
         pytest.param("kind: Pod\napiVersion: v1", "kind: 'Pod' is not supported here", id="kind"),
         pytest.param("kind: SeccompProfile\napiVersion: v1", "apiVersion: 'v1' is not of", id="group"),
