@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from spo.host.libseccomp import libseccomp
+
 STRACE = shutil.which("strace")
 SPOC = (sys.executable, "-m", "spo.cli")
 NATIVE = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}[os.uname().machine]
@@ -218,3 +220,17 @@ def test_syscalls_newer_than_libseccomp_are_let_pass(tmp_path: Path) -> None:
     allowed = spoc("run", "-p", str(path), "--", *command).stdout
     plain = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert (allowed, refused) == (plain, "-1\n")
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="needs a machine of two architectures")
+def test_syscalls_that_libseccomp_leaves_out_are_told(tmp_path: Path) -> None:
+    rules = [{"names": ["mseal", "socketcall"], "action": "SCMP_ACT_LOG"}]
+    path = profile(tmp_path / "p.json", architectures=[NATIVE, "SCMP_ARCH_X86"], syscalls=rules)
+
+    done = spoc("run", "-p", str(path), "true")
+
+    assert done.returncode == 0
+    library = libseccomp()
+    if library.syscall_number("mseal", library.architecture("SCMP_ARCH_NATIVE") or 0) is not None:
+        pytest.skip("this libseccomp knows all syscalls of the test")
+    assert done.stderr == f"Warning: {path}: this libseccomp leaves out, with several architectures: mseal\n"

@@ -11,8 +11,9 @@ from spo.cli.errors import ExitStatus
 from spo.cli.output import notes
 from spo.cli.profile_files import DEFAULT_OUTPUT, OUTPUT_TYPES, ProfileFileError, read_profile
 from spo.errors import SpoError
-from spo.host.libseccomp import build_filter
+from spo.host.libseccomp import build_filter, libseccomp
 from spo.profiles.syscall_tables import TABLE_OF_ARCHITECTURE, syscall_names
+from spo.recording.difference import SECONDARY
 from spo.recording.verdict import Verdicts
 
 
@@ -65,7 +66,11 @@ def run(profile: str, type_: str | None, command: tuple[str, ...]) -> None:
         notes(profile, ["spec.baseProfileName: its syscalls are missing; only a cluster knows them"])
     _check(profile, spec)
     path = find_command(command[0])
-    program = build_filter(spec, _newer_syscalls())
+    newer = _newer_syscalls(spec)
+    if newer and any(word in SECONDARY for word in spec.architectures):
+        left_out = ", ".join(sorted(newer))
+        notes(profile, [f"this libseccomp leaves out, with several architectures: {left_out}"])
+    program = build_filter(spec, newer)
     exec_confined(program, path, command, os.environb, spec.flags)
 
 
@@ -100,8 +105,16 @@ def _check(path: str, spec: SeccompProfileSpec) -> None:
         raise ProfileFileError(path, f"{Action.NOTIFY} needs an agent that decides, which spoc run has not")
 
 
-def _newer_syscalls() -> dict[str, int]:
+def _newer_syscalls(spec: SeccompProfileSpec) -> dict[str, int]:
+    """Numbers of the syscalls of a profile that this machine has and this libseccomp does not know."""
     architecture = f"SCMP_ARCH_{platform.machine().upper()}"
     if architecture not in TABLE_OF_ARCHITECTURE:
         return {}
-    return {name: number for number, name in syscall_names(architecture).items()}
+    library = libseccomp()
+    native = library.architecture("SCMP_ARCH_NATIVE") or 0
+    named = {name for entry in spec.syscalls for name in entry.names}
+    return {
+        name: number
+        for number, name in syscall_names(architecture).items()
+        if name in named and library.syscall_number(name, native) is None
+    }
