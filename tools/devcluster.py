@@ -19,11 +19,14 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 KUBECTL = ROOT / ".venv/bin/kubectl"
 OPERATOR_MANIFEST = ROOT / "deploy/onenode/operator.yaml"
+OPERATOR_MANIFESTS = (OPERATOR_MANIFEST, ROOT / "deploy/onenode/webhook.yaml")
 OPERATOR_NAMESPACE = "security-profiles-operator"
 SECCOMP_ROOT = "var/lib/kubelet/seccomp"
 OPERATOR_ROOT = "var/lib/security-profiles-operator"
 ROOTLESS_UID = 65535
 DEFAULT_PORT = 16443
+PORTS = {"liveness-port": "SPO_HEALTH_ADDRESS", "webhook-server": "SPO_WEBHOOK_ADDRESS"}
+"""Name of a port in the manifests -> the variable that sets it."""
 
 
 class ClusterError(Exception):
@@ -40,18 +43,20 @@ def rooted(path: str, node_root: Path) -> str:
 
 
 def operator_objects(node_root: Path) -> list[dict[str, Any]]:
-    """The operator's manifest; with a node root other than / its host paths lie below it.
+    """The operator's manifests; with a node root other than / its host paths lie below it.
 
     The paths then are the same inside the containers and on the node, so that the symbolic link that
     the non-root-enabler makes leads to the same place for everybody. Such a cluster has neighbours on
-    this machine, so its daemon also gets a health port of its own.
+    this machine, so its processes also get ports of their own.
     """
-    objects = [item for item in yaml.safe_load_all(OPERATOR_MANIFEST.read_text()) if item]
+    texts = [manifest.read_text() for manifest in OPERATOR_MANIFESTS]
+    objects = [item for text in texts for item in yaml.safe_load_all(text) if item]
     if node_root != Path("/"):
         for item in objects:
             if item["kind"] in {"DaemonSet", "Deployment"}:
                 move_host_paths(item["spec"]["template"]["spec"], node_root)
-                move_health_port(item["spec"]["template"]["spec"], free_port())
+                for port_name, variable in PORTS.items():
+                    move_port(item["spec"]["template"]["spec"], port_name, variable, free_port())
     return objects
 
 
@@ -70,14 +75,15 @@ def move_host_paths(pod: dict[str, Any], node_root: Path) -> None:
             container.setdefault("env", []).append({"name": "SPO_HOST_ROOT", "value": str(node_root)})
 
 
-def move_health_port(pod: dict[str, Any], number: int) -> None:
-    """Let the probes of a pod's spec use this port; they name it, so it stands in two places."""
+def move_port(pod: dict[str, Any], port_name: str, address: str, number: int) -> None:
+    """Let a named port of a pod's spec be this one, also in the variable that tells the process."""
     for container in pod["containers"]:
         for port in container.get("ports", []):
-            port["containerPort"] = number
+            if port["name"] == port_name:
+                port["containerPort"] = number
         for variable in container.get("env", []):
-            if variable["name"] == "SPO_HEALTH_ADDRESS":
-                variable["value"] = f"127.0.0.1:{number}"
+            if variable["name"] == address:
+                variable["value"] = f"{variable['value'].rpartition(':')[0]}:{number}"
 
 
 def free_port() -> int:
@@ -139,7 +145,8 @@ class DevCluster:
         """Build the image if needed, apply the operator's objects, wait until both workloads are ready."""
         self._run((sys.executable, str(ROOT / "tools/dev_image.py")))
         self.apply(*operator_objects(self.node_root))
-        for workload in ("daemonset/spod", "deployment/security-profiles-operator"):
+        deployments = ("security-profiles-operator", "security-profiles-operator-webhook")
+        for workload in ("daemonset/spod", *(f"deployment/{name}" for name in deployments)):
             where = (f"--namespace={OPERATOR_NAMESPACE}", "--timeout=60s")
             self.kubectl("rollout", "status", workload, *where)
 

@@ -79,14 +79,10 @@ def daemon(verbosity: int) -> None:
     "-p",
     "--port",
     type=click.IntRange(min=1, max=65535),
-    default=9443,
-    show_default=True,
-    envvar="SPO_WEBHOOK_PORT",
-    show_envvar=True,
-    help="Port of the HTTPS server.",
+    help="Port of the HTTPS server. Default: the one of SPO_WEBHOOK_ADDRESS, 9443.",
 )
 @click.pass_obj
-def webhook(verbosity: int, port: int) -> None:
+def webhook(verbosity: int, port: int | None) -> None:
     """Bind profiles to new pods and mark pods to be recorded; only reads the API. Alias: w."""
     from spo.kube.client import KubeClient  # noqa: PLC0415 - see above
     from spo.webhooks.process import run_webhook  # noqa: PLC0415 - see above

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Self
+from typing import Final, Self
 
 from spo.errors import SpoError
 from spo.names import OPERATOR_NAME, SPOD_NAME, WEBHOOK_CERTIFICATE
+
+_OWN_CERTIFICATES: Final = "own"
+_CERT_MANAGER: Final = "cert-manager"
 
 
 class MissingSettingError(SpoError):
@@ -111,12 +114,22 @@ class ManagerSettings:
     """How long to wait for the first list of every watched kind."""
     node_gone_after_s: float = 300.0
     """How long a node may be without a spod pod, or NotReady, before deletion stops waiting for it."""
+    cert_manager: bool = False
+    """cert-manager makes the certificate of the webhooks, instead of a CA of our own."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read ``OPERATOR_NAMESPACE``, ``POD_NAME`` or ``HOSTNAME``, ``RESTRICT_TO_NAMESPACE``."""
+        """Read ``OPERATOR_NAMESPACE``, ``POD_NAME`` or ``HOSTNAME``, ``RESTRICT_TO_NAMESPACE``,
+        ``SPO_CERTIFICATES`` (``own`` or ``cert-manager``).
+        """
         operator_namespace = _required(env, "OPERATOR_NAMESPACE")
+        certificates = env.get("SPO_CERTIFICATES") or _OWN_CERTIFICATES
+        if certificates not in {_OWN_CERTIFICATES, _CERT_MANAGER}:
+            raise InvalidSettingError(
+                "SPO_CERTIFICATES", certificates, f"{_OWN_CERTIFICATES} or {_CERT_MANAGER}"
+            )
         return cls(
+            cert_manager=certificates == _CERT_MANAGER,
             operator_namespace=operator_namespace,
             identity=env.get("POD_NAME") or env.get("HOSTNAME") or "manager",
             namespaces=_watched_namespaces(env, operator_namespace),
@@ -147,14 +160,18 @@ class WebhookSettings:
     """How long to go on serving after SIGTERM: endpoints take that long to forget a replica."""
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str], *, port: int) -> Self:
-        """Read ``OPERATOR_NAMESPACE``, ``RESTRICT_TO_NAMESPACE``, ``SPO_HEALTH_ADDRESS``."""
+    def from_env(cls, env: Mapping[str, str], *, port: int | None = None) -> Self:
+        """Read ``OPERATOR_NAMESPACE``, ``RESTRICT_TO_NAMESPACE``, ``SPO_HEALTH_ADDRESS``,
+        ``SPO_WEBHOOK_ADDRESS``; ``port`` is stronger than the last.
+        """
         operator_namespace = _required(env, "OPERATOR_NAMESPACE")
         health_host, health_port = _address(env, "SPO_HEALTH_ADDRESS", ":8085")
+        host, usual_port = _address(env, "SPO_WEBHOOK_ADDRESS", ":9443")
         return cls(
             operator_namespace=operator_namespace,
             namespaces=_watched_namespaces(env, operator_namespace),
-            port=port,
+            host=host,
+            port=usual_port if port is None else port,
             health_host=health_host,
             health_port=health_port,
         )

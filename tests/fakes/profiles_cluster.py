@@ -69,7 +69,7 @@ class Cluster:
         self.start_manager()
 
     def start_manager(self) -> None:
-        manager = Manager(self.connect("manager"), ManagerSettings(identity="manager-0"))
+        manager = Manager(self.connect("manager"), ManagerSettings(identity="manager-0", cert_manager=True))
         self.tasks["manager"] = asyncio.create_task(manager.run())
 
     def start_daemon(self, node: str, *, operator: str = OPERATOR, namespaces: tuple[str, ...] = ()) -> None:

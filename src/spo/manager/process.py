@@ -1,6 +1,7 @@
 """Wire the manager together: informers, the reconciler, leader election."""
 
 import asyncio
+from typing import Any
 
 from spo.api.core import NODES, PODS
 from spo.api.node_status import PROFILE_NODE_STATUSES
@@ -10,6 +11,7 @@ from spo.controller.cache_sync import caches_synced
 from spo.kube.client import KubeClient
 from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.informer import Informer
+from spo.manager.admission_controllers import AdmissionControllers
 from spo.manager.cluster_view import REFERENCE_INDEX, SPOD_INDEX, ClusterView, references_of, spod_node_of
 from spo.manager.fresh_references import FreshReferences, list_references
 from spo.manager.liveness import NodeLiveness
@@ -49,10 +51,13 @@ class Manager:
     async def lead(self) -> None:
         """Follow the cluster and reconcile, until cancelled."""
         informers = _Informers(self._client, self._settings, self._clock)
+        admission = AdmissionControllers(self._client, self._settings, informers.profiles, self._clock)
+        followed: tuple[Informer[Any], ...] = (*informers.all, *admission.informers)
         async with asyncio.TaskGroup() as group:
-            for informer in informers.all:
+            for informer in followed:
                 group.create_task(informer.run())
-            await caches_synced(informers.all, self._settings.cache_sync_timeout_s)
+            await caches_synced(followed, self._settings.cache_sync_timeout_s)
+            group.create_task(admission.run())
             await self._controller(informers).run()
 
     def _controller(self, informers: "_Informers") -> Controller:

@@ -1,0 +1,147 @@
+"""Keep the CA and the certificate of the webhooks: create, renew, replace without a moment of distrust.
+
+A new CA is first trusted beside the old one, then it issues the serving certificate, and the old one goes
+when every replica serves what the new one issued.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final, Protocol
+
+import msgspec
+
+from spo import klog
+from spo.api.meta import ObjectMeta
+from spo.api.secret import AUTHORITY, CERTIFICATE, KEY, TLS_SECRET, Secret
+from spo.controller import Result
+from spo.kube.clock import Clock
+from spo.manager.admission_scope import AdmissionScope
+from spo.manager.certificates import (
+    CertificateFacts,
+    Issued,
+    digest_of,
+    facts_from,
+    new_authority,
+    new_server_certificate,
+)
+from spo.names import CERTIFICATE_ANNOTATION, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE, WEBHOOK_SERVICE
+
+log = klog.get("certificates")
+
+PREVIOUS: Final = "previous.crt"
+"""Key in the CA's Secret: PEM of the CA before this one, as long as it must be trusted."""
+
+CHECK_S: Final = 3600.0
+WAIT_FOR_TRUST_S: Final = 1.0
+WAIT_FOR_REPLICAS_S: Final = 5.0
+
+
+class Secrets(Protocol):
+    """The two Secrets; :class:`spo.manager.admission_api.SecretStore` in production."""
+
+    async def get(self, name: str) -> Secret | None:
+        """The present state at the API server."""
+
+    async def write(self, secret: Secret) -> Secret:
+        """Store all of it."""
+
+
+class CertificateKeeper:
+    """Makes the Secrets what they should be."""
+
+    def __init__(
+        self,
+        secrets: Secrets,
+        scope: AdmissionScope,
+        all_serve: Callable[[bytes], Awaitable[bool]],
+        operator_namespace: str,
+        clock: Clock,
+    ) -> None:
+        """Take what it works with.
+
+        Args:
+            all_serve: asks every replica whether it serves the certificate with this PEM.
+        """
+        self._secrets = secrets
+        self._scope = scope
+        self._all_serve = all_serve
+        self._clock = clock
+        service = f"{WEBHOOK_SERVICE}.{operator_namespace}"
+        self._names: Final = (f"{service}.svc", service, f"{service}.svc.cluster.local")
+        self.bundle: bytes | None = None
+        """PEM of all CAs to trust; ``None`` before the first :meth:`reconcile`."""
+
+    async def reconcile(self) -> Result:
+        """Look at both Secrets, change at most what is due."""
+        now = self._clock.now()
+        serving = await self._secrets.get(WEBHOOK_CERTIFICATE)
+        authority = await self._authority(serving, now)
+        previous = authority.data.get(PREVIOUS, b"")
+        self.bundle = authority.data[CERTIFICATE] + previous
+        problem = self._problem(serving, authority, now)
+        if problem:
+            if previous and serving is not None and not self._scope.trusts(self.bundle):
+                return Result(WAIT_FOR_TRUST_S)
+            await self._issue(authority, problem, now)
+            return Result(WAIT_FOR_REPLICAS_S if previous else CHECK_S)
+        if previous and serving is not None:
+            if not await self._all_serve(serving.data[CERTIFICATE]):
+                return Result(WAIT_FOR_REPLICAS_S)
+            await self._drop_previous(authority)
+            self.bundle = authority.data[CERTIFICATE]
+        return Result(CHECK_S)
+
+    async def _authority(self, serving: Secret | None, now: datetime) -> Secret:
+        """The CA's Secret; a new CA if it is absent, not ours, or near its end."""
+        present = await self._secrets.get(WEBHOOK_AUTHORITY)
+        problem = _problem(present, now)
+        if present is not None and not problem:
+            return present
+        log.info("Making a CA", problem=problem)
+        old = present.data.get(CERTIFICATE, b"") if present else b""
+        if not _is_certificate(old):
+            # The CA is gone, but its certificate is still served until the next one is issued.
+            old = serving.data.get(AUTHORITY, b"") if serving else b""
+        issued = new_authority(now)
+        data = {CERTIFICATE: issued.certificate, KEY: issued.key}
+        if _is_certificate(old):
+            data[PREVIOUS] = old
+        return await self._secrets.write(_secret(WEBHOOK_AUTHORITY, data, issued.facts))
+
+    def _problem(self, serving: Secret | None, authority: Secret, now: datetime) -> str:
+        return _problem(serving, now, digest_of(authority.data[CERTIFICATE]), self._names)
+
+    async def _issue(self, authority: Secret, problem: str, now: datetime) -> None:
+        log.info("Issuing the certificate of the webhooks", problem=problem)
+        ca = authority.data[CERTIFICATE]
+        issued: Issued = new_server_certificate(ca, authority.data[KEY], self._names, now)
+        data = {CERTIFICATE: issued.certificate, KEY: issued.key, AUTHORITY: ca}
+        await self._secrets.write(_secret(WEBHOOK_CERTIFICATE, data, issued.facts))
+
+    async def _drop_previous(self, authority: Secret) -> None:
+        log.info("Every replica serves a certificate of the new CA; the old one is no longer trusted")
+        data = {key: value for key, value in authority.data.items() if key != PREVIOUS}
+        facts = facts_from(authority.metadata.annotations[CERTIFICATE_ANNOTATION])
+        if facts is not None:
+            await self._secrets.write(_secret(WEBHOOK_AUTHORITY, data, facts))
+
+
+def _problem(secret: Secret | None, now: datetime, authority: str = "", names: tuple[str, ...] = ()) -> str:
+    if secret is None:
+        return "there is none"
+    facts = facts_from(secret.metadata.annotations.get(CERTIFICATE_ANNOTATION, ""))
+    if facts is None or not secret.data.get(KEY):
+        return "it was not made by this operator"
+    return facts.problem(secret.data.get(CERTIFICATE, b""), now, authority, names)
+
+
+def _is_certificate(pem: bytes) -> bool:
+    """Whether it looks like one; the API server refuses a bundle that is none."""
+    return pem.startswith(b"-----BEGIN CERTIFICATE-----\n") and pem.endswith(b"-----END CERTIFICATE-----\n")
+
+
+def _secret(name: str, data: dict[str, bytes], facts: CertificateFacts) -> Secret:
+    text = msgspec.json.encode(facts).decode()
+    return Secret(
+        metadata=ObjectMeta(name=name, annotations={CERTIFICATE_ANNOTATION: text}), type=TLS_SECRET, data=data
+    )
