@@ -152,10 +152,11 @@ class Server:
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:
-        """Close all connections; the listening socket stays with its owner."""
+        """Close all connections, take no more; the listening socket stays with its owner."""
         for peer in list(self._peers.values()):
             self._close(peer, None)
-        if self._accept_again_s is None:
+        self._accept_again_s = None
+        with contextlib.suppress(KeyError):  # done before, or after a failing accept
             self._selector.unregister(self._listener)
 
     def _accept(self, _events: int) -> None:

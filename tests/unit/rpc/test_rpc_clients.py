@@ -75,11 +75,7 @@ async def test_events_come_between_answers(server: EchoServer, do: Do) -> None:
 async def test_end_of_the_server_wakes_everybody(server: EchoServer, do: Do) -> None:
     async with await Client.connect(server.path, ECHO, server_uids=UIDS) as client:
         await client.call(Follow(), Echoed)
-        do(
-            lambda: (
-                [server.server._close(peer, None) for peer in list(server.server._peers.values())] and None
-            )
-        )
+        do(server.server.close)
         with pytest.raises(ConnectionLostError, match="echo closed the connection"):
             async for _ in client.events():
                 pass

@@ -1,17 +1,16 @@
 """Carries out what the daemon asks: the session says what is wanted, the kernel does it."""
 
 import time
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable
 
 import msgspec
 
 from spo import klog
 from spo.bpf.errors import RecorderError
-from spo.bpf.observation import Observation, Phase, SyscallClass
 from spo.bpf.recorder import Namespace
+from spo.probes.bpf_recorder.answers import identified, log_kept, log_short_path, seen
 from spo.probes.bpf_recorder.kernel import Kernel, KernelRecorder
-from spo.probes.bpf_recorder.session import MAX_RECORDINGS, Session, Tracked, UnknownNamespaceError
+from spo.probes.bpf_recorder.session import MAX_RECORDINGS, Session, UnknownNamespaceError
 from spo.probes.bpf_recorder.state_file import StateFile
 from spo.recording.identity import container_of
 from spo.rpc.bpf_recorder import (
@@ -30,7 +29,6 @@ from spo.rpc.bpf_recorder import (
     Reject,
     Request,
     Reset,
-    Seen,
     Start,
     Started,
     Status,
@@ -116,7 +114,7 @@ class RecorderService:
                 peer.subscribed = True
                 for tracked in self._session.tracked:
                     if tracked.container_id is not None:
-                        peer.push(_identified(tracked))
+                        peer.push(identified(tracked))
                 return self._status()
             case GetStatus():
                 return self._status()
@@ -141,8 +139,8 @@ class RecorderService:
             )
             if tracked is not None:
                 if tracked.kept:
-                    _log_short_path(tracked)
-                self._news.append(_identified(tracked))
+                    log_short_path(tracked)
+                self._news.append(identified(tracked))
             elif event.exec and self._session.is_foreign(event.key):
                 self._reject(event.key)
         unannounced = self.recorder.losses().ring_full
@@ -243,15 +241,15 @@ class RecorderService:
         match request:
             case Keep():
                 self._session.keep(request.key, request.profile)
-                _log_kept(tracked, request.container)
+                log_kept(tracked, request.container)
                 return Kept(tracked.late, self._losses())
             case Reject():
                 self._reject(request.key)
             case Reset():
                 self.recorder.reset(request.key)
             case Read():
-                seen = list(_seen(self.recorder.read(request.key)))
-                return Observed(request.key, tracked.late, seen, self._losses())
+                observation = self.recorder.read(request.key)
+                return Observed(request.key, tracked.late, list(seen(observation)), self._losses())
         return Done(self._losses())
 
     def _reject(self, key: int) -> None:
@@ -291,43 +289,3 @@ class RecorderService:
         session = self._session
         kept = len(session.tracked) - session.undecided
         return Status(sorted(session.recordings), session.undecided, kept, self._losses())
-
-
-_PAIRS: Final = [(cls, phase) for cls in SyscallClass for phase in Phase]
-
-
-def _seen(observation: Observation) -> Iterable[Seen]:
-    for cls, phase in _PAIRS:
-        if numbers := observation.numbers(cls, phase):
-            yield Seen(int(cls), int(phase), sorted(numbers))
-
-
-def _log_kept(tracked: Tracked, container: str) -> None:
-    """The lines by which users see that a recording works."""
-    if container:
-        log.info("Found container ID in cluster", containerID=tracked.container_id, containerName=container)
-    log.info("Saving PID for profile", mntns=tracked.inode, pid=tracked.pid, profile=tracked.profile)
-    if tracked.has_program:  # it came before the decision
-        _log_short_path(tracked)
-
-
-def _log_short_path(tracked: Tracked) -> None:
-    log.info(
-        "Using short path via tracked mount namespace",
-        mntns=tracked.inode,
-        pid=tracked.pid,
-        profile=tracked.profile,
-    )
-
-
-def _identified(tracked: Tracked) -> Identified:
-    return Identified(
-        tracked.key,
-        tracked.inode,
-        tracked.container_id or "",
-        tracked.pod_uid,
-        tracked.pid,
-        tracked.comm,
-        tracked.late,
-        tracked.kept,
-    )
