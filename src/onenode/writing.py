@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from onenode import causes
 from onenode.admission import admit_create, check_namespace
+from onenode.authorization.escalation import check_escalation
 from onenode.bodies import Body, decode_object, duplicate_fields
 from onenode.causes import Cause
 from onenode.clock import timestamp
@@ -200,6 +201,7 @@ class Write:
             self._track(None, obj)
         admit_create(self.context, self.resource, obj)
         obj = await self._mutated("CREATE", obj, None)
+        self._check_escalation(obj, None)
         metadata = own_metadata(obj)
         self._choose_name(metadata)
         strategy.prepare_create(obj)
@@ -258,6 +260,7 @@ class Write:
         if not applied:
             self._track(old, obj)
         obj = await self._mutated("UPDATE", obj, old)
+        self._check_escalation(obj, old)
         metadata = obj["metadata"]
         if not self.subresource:
             strategy.prepare_update(obj, old)
@@ -335,6 +338,10 @@ class Write:
             raise not_found(self.resource, self.name) from error
         except ConflictError as error:
             raise raced(self.resource, self.name) from error
+
+    def _check_escalation(self, obj: Obj, old: Obj | None) -> None:
+        context = self.context
+        check_escalation(context.authorizer, context.store, self.resource, self.user, obj, old)
 
     # Webhooks
 
