@@ -1,5 +1,6 @@
 """The process as the daemon meets it: started, asked, killed, started again."""
 
+import asyncio
 import os
 import re
 import secrets
@@ -34,6 +35,8 @@ from spo.rpc.bpf_recorder import (
     Stopped,
     Subscribe,
 )
+from spo.rpc.client import Client, connect_with_retry
+from spo.rpc.connection import ConnectionLostError
 from spo.rpc.protocol import CallFailedError, Protocol, RefusedError
 from tests.fakes.recorder_process import RecorderProcess
 from tests.fakes.rpc_server import RawPeer, short_folder
@@ -227,6 +230,33 @@ def test_killed_in_the_middle_nothing_is_lost(
         orphan.step()
         client.call(Stop("pod"), Stopped)
     assert not second.pins.exists() or list(second.pins.iterdir()) == []
+
+
+async def test_daemon_comes_back_after_a_kill(start: Callable[[], RecorderProcess]) -> None:
+    first = start()
+    failures: list[str] = []
+    async with await Client.connect(first.socket, PROTOCOL) as client:
+        await client.call(Start("pod"), Started)
+        first.kill()
+        with pytest.raises(ConnectionLostError, match="bpf-recorder closed the connection"):
+            async for _ in client.events():
+                pass
+    second: list[RecorderProcess] = []
+
+    async def start_meanwhile(_pause_s: float) -> None:
+        second.append(await asyncio.to_thread(start))
+
+    client = await connect_with_retry(
+        first.socket,
+        PROTOCOL,
+        failed=lambda error, _pause_s: failures.append(str(error)),
+        sleep=start_meanwhile,
+    )
+    async with client:
+        assert (await client.call(Subscribe(), Status)).recordings == ["pod"]
+        await client.call(Stop("pod"), Stopped)
+    assert len(second) == 1
+    assert "Connection refused" in failures[0]
 
 
 def test_container_that_was_there_before_is_late(
