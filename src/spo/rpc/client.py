@@ -136,6 +136,10 @@ class Client:
             except OSError:
                 # What the server had to say comes first: the receiving task meets the end as well.
                 await asyncio.wait((self._receiving,))
+            except asyncio.CancelledError:
+                # Part of a frame may be sent; whatever followed would be read as the rest of it.
+                self._lose(ConnectionLostError("a call was given up while it was being sent"))
+                raise
 
     async def _receive(self) -> None:
         """Hand out what arrives, until the connection ends."""

@@ -191,6 +191,24 @@ async def test_silent_server_is_given_up(folder: Path) -> None:
             BlockingClient(folder / "s", ECHO, timeout_s=0.05, server_uids=UIDS)
 
 
+async def test_call_given_up_in_the_middle_of_a_frame_ends_the_connection(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "s"))
+        listener.listen()
+        connecting = asyncio.create_task(Client.connect(folder / "s", ECHO, server_uids=UIDS))
+        connection, _peer = await asyncio.to_thread(listener.accept)
+        connection.sendall(ECHO.hello())
+        with connection:
+            async with await connecting as client:
+                call = asyncio.create_task(client.call(Echo("x" * 1_000_000), Echoed))
+                await asyncio.wait((call,), timeout=0.05)  # nobody reads
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+                with pytest.raises(ConnectionLostError, match="given up while it was being sent"):
+                    await client.call(Echo("x"), Echoed)
+
+
 def test_blocking_client_calls_and_waits_for_events(server: EchoServer, do: Do) -> None:
     with BlockingClient(server.path, ECHO, server_uids=UIDS) as client:
         client.call(Follow(), Echoed)
