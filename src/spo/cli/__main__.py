@@ -25,6 +25,7 @@ ENTRIES: Final = (
     Entry("install", "i", "install", "Put a profile where Podman and the kubelet find it."),
     Entry("remove", "rm", "install", "Remove a profile that was installed."),
     Entry("base", "b", "base", "Measure what the container runtime itself does under a profile."),
+    Entry("hook", None, "hook", "Record containers that ask for it by an annotation."),
     Entry("completion", None, "completion", "Print the completion script of a shell."),
     Entry("version", "v", "version", "Print the version and what it runs on."),
 )
