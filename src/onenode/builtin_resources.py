@@ -103,7 +103,9 @@ def _core() -> list[Resource]:
         _resource(
             "", "v1", "Pod", "pods",
             short_names=("po",), categories=("all",), selectable=_POD_FIELDS,
-            subresources={"binding": binding, **_STATUS},
+            subresources={
+                "binding": binding, "ephemeralcontainers": Subresource("ephemeralcontainers"), **_STATUS,
+            },
         ),
         _resource("", "v1", "PodTemplate", "podtemplates", plain_selectors=True),
         _resource(

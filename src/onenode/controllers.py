@@ -17,6 +17,7 @@ from onenode.definitions import Definitions
 from onenode.event_expiry import EventExpiry
 from onenode.garbage import GarbageCollector
 from onenode.namespaces import Namespaces
+from onenode.pod_gc import PodGc
 from onenode.scheduler import Scheduler
 from onenode.service_accounts import ServiceAccounts
 from onenode.store import StoreError, Watch
@@ -47,6 +48,7 @@ class Controllers:
     def __init__(self, context: Context, ca_text: str = "") -> None:
         self._store = context.store
         self._workloads, self._endpoints = Workloads(context), Endpoints(context)
+        self._pod_gc = PodGc(context.store)
         self._controllers: Sequence[Controller] = (
             Definitions(context.store, context.registry),
             ClusterRoles(context.store),
@@ -54,6 +56,7 @@ class Controllers:
             self._workloads,
             self._endpoints,
             Scheduler(context.store),
+            self._pod_gc,
             GarbageCollector(context.store, context.registry),
             Namespaces(context.store, context.registry),
             EventExpiry(context.store),
@@ -74,6 +77,7 @@ class Controllers:
             # Timers and webhooks need the event loop, which was not there at the start.
             self._workloads.start()
             self._endpoints.start()
+            self._pod_gc.start()
         while True:
             try:
                 await self._follow()
@@ -85,6 +89,7 @@ class Controllers:
         """End what waits."""
         await self._workloads.close()
         await self._endpoints.close()
+        self._pod_gc.close()
 
     async def catch_up(self) -> None:
         """Let the controllers look at what is written by now.

@@ -13,7 +13,7 @@ from onenode.causes import Cause
 from onenode.object_names import label_problems
 from onenode.quantities import parse_quantity
 
-__all__ = ["validate_pod"]
+__all__ = ["validate_container_security", "validate_pod"]
 
 Obj = dict[str, Any]
 
@@ -40,7 +40,9 @@ def validate_pod(pod: Obj, old: Obj | None) -> list[Cause]:
     found += _validate_containers(spec, volumes)
     found += _one_of(spec, "restartPolicy", _RESTART_POLICIES, "spec.restartPolicy")
     found += _one_of(spec, "dnsPolicy", _DNS_POLICIES, "spec.dnsPolicy")
-    found += _validate_security(spec, "spec")
+    found += validate_container_security(spec, "spec")
+    if spec.get("ephemeralContainers"):
+        found.append(causes.forbidden("spec.ephemeralContainers", "cannot be set on create"))
     if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
         text = "must be greater than or equal to 0"
         value = spec["terminationGracePeriodSeconds"]
@@ -116,7 +118,7 @@ def _validate_container(container: Obj, field: str, volumes: set[str]) -> list[C
         mounted.add(path)
     found += _validate_environment(container, field)
     found += _validate_resources(container.get("resources") or {}, f"{field}.resources")
-    found += _validate_security(container, field)
+    found += validate_container_security(container, field)
     return found
 
 
@@ -140,7 +142,8 @@ def _validate_resources(resources: Obj, field: str) -> list[Cause]:
     return found
 
 
-def _validate_security(holder: Obj, field: str) -> list[Cause]:
+def validate_container_security(holder: Obj, field: str) -> list[Cause]:
+    """Causes about the seccomp profile of a pod or container at ``field``."""
     profile = (holder.get("securityContext") or {}).get("seccompProfile")
     if profile is None:
         return []

@@ -44,7 +44,7 @@ def default_pod_spec(spec: Obj) -> None:
     for volume in spec.get("volumes") or []:
         _default_volume(volume)
     host_network = bool(spec.get("hostNetwork"))
-    for field in ("initContainers", "containers"):
+    for field in ("initContainers", "containers", "ephemeralContainers"):
         for container in spec.get(field) or []:
             _default_container(container, host_network=host_network)
     spec.setdefault("restartPolicy", "Always")

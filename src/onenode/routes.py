@@ -11,6 +11,7 @@ from onenode.authorization.reviews import review
 from onenode.context import Context
 from onenode.deleting import delete_collection, delete_object
 from onenode.discovery import VERSION, Discovery
+from onenode.ephemeral_containers import SUBRESOURCE
 from onenode.listing import get_object, list_objects
 from onenode.negotiation import ACCEPTED, DISCOVERY, JSON, Form, encode, negotiate
 from onenode.openapi import OpenApi
@@ -232,7 +233,7 @@ class Routes:
         namespace, name, wanted = path.namespace, path.name, path.subresource
         if path.rest:
             raise PageNotFoundError if resource.custom else resource_unknown()
-        if wanted == "status" and wanted in resource.subresources:
+        if wanted in ("status", SUBRESOURCE) and wanted in resource.subresources:
             return await self._status(request, path, resource)
         if resource.custom:
             raise not_found(resource, name)

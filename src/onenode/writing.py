@@ -17,6 +17,7 @@ from onenode.bodies import Body, decode_object, duplicate_fields
 from onenode.causes import Cause
 from onenode.clock import timestamp
 from onenode.context import Context
+from onenode.ephemeral_containers import SUBRESOURCE, only_ephemeral, validate_ephemeral
 from onenode.event_rules import validate_event
 from onenode.go_nulls import read_nulls
 from onenode.go_types import decoding_problem
@@ -309,6 +310,8 @@ class Write:
         """A write of the object leaves the status alone, a write of the status leaves the rest alone."""
         if self.subresource == "status":
             return self._only_status(obj, old)
+        if self.subresource == SUBRESOURCE:
+            return only_ephemeral(obj, old)
         if self.resource.has_status:
             if "status" in old:
                 obj["status"] = copy.deepcopy(old["status"])
@@ -438,6 +441,8 @@ class Write:
         if self.resource.custom:
             subresource = self.subresource or None
             return validate_custom_resource(obj, self.resource.schema, old, subresource=subresource)
+        if self.subresource == SUBRESOURCE and old is not None:
+            return validate_ephemeral(obj, old)
         if self.subresource:
             return []
         if self.resource.stored_as == "events":  # the rules differ between its two groups

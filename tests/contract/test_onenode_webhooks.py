@@ -513,3 +513,17 @@ async def test_namespace_that_goes_meanwhile_gets_no_pod(api: Api, hook: Webhook
     await configure(api, webhook(hook))
     answer = await create(api, path="/api/v1/namespaces/going/pods")
     assert answer.status_code in (403, 404)
+
+
+async def test_ephemeral_containers_are_an_update_of_their_subresource(api: Api, hook: WebhookServer) -> None:
+    await create(api)
+    field = "/spec/ephemeralContainers/0/env"
+    hook.handler = patch({"op": "add", "path": field, "value": [{"name": "A", "value": "b"}]})
+    await configure(api, webhook(hook, rules=[rule("pods/ephemeralcontainers", operations=("UPDATE",))]))
+    body = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "i"}]}}
+    headers = {"Content-Type": "application/strategic-merge-patch+json"}
+    pod = await api.call("PATCH", f"{PODS}/p/ephemeralcontainers", body, **headers)
+    assert pod["spec"]["ephemeralContainers"][0]["env"] == [{"name": "A", "value": "b"}]
+    (call,) = hook.calls
+    assert call.request["subResource"] == "ephemeralcontainers"
+    assert "ephemeralContainers" not in call.request["oldObject"]["spec"]
