@@ -49,7 +49,9 @@ _directory = click.option(
 
 @click.group(context_settings=HELP_OPTIONS)
 def hook() -> None:
-    """Record containers of Podman and CRI-O that carry the annotation io.containers.trace-syscall.
+    """Record containers that ask for it by an annotation.
+
+    Podman and CRI-O call the hook for containers with the annotation io.containers.trace-syscall.
 
     \b
     Example:
