@@ -43,8 +43,13 @@ def read_file(name: str, dir_fd: int) -> bytes | None:
         return file.read()
 
 
-def replace_file(name: str, content: bytes, dir_fd: int, *, mode: int = FILE_MODE) -> None:
+def replace_file(
+    name: str, content: bytes, dir_fd: int, *, mode: int = FILE_MODE, durable: bool = True
+) -> None:
     """Put a file of this content and mode in the place of what has the name now, be it a symbolic link.
+
+    Args:
+        durable: wait until it is on the disk; otherwise a loss of power may take it away again.
 
     Raises:
         OSError: it was not possible; what was there is still there.
@@ -56,13 +61,15 @@ def replace_file(name: str, content: bytes, dir_fd: int, *, mode: int = FILE_MOD
             while remaining:
                 remaining = remaining[file.write(remaining) or 0 :]
             os.fchmod(descriptor, mode)  # not at open: the umask does not matter here
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
             os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=dir_fd)
         raise
-    os.fsync(dir_fd)
+    if durable:
+        os.fsync(dir_fd)
 
 
 def _create_locked(dir_fd: int) -> tuple[int, str]:

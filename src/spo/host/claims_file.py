@@ -54,7 +54,9 @@ class ClaimsFile:
             return ()
 
     def write(self, claims: Iterable[str]) -> None:
-        """Keep exactly these keys, durable when the call returns.
+        """Keep exactly these keys.
+
+        Not durable at once: the disk may be slow, profiles would wait for it, and this is the second copy.
 
         Raises:
             CannotKeepClaimsError: the file system refuses.
@@ -63,7 +65,7 @@ class ClaimsFile:
         try:
             with opened_directory(self._root, follow=True) as root:
                 if keys:
-                    replace_file(self._name, msgspec.json.encode(_Claims(keys)), root)
+                    replace_file(self._name, msgspec.json.encode(_Claims(keys)), root, durable=False)
                     return
                 with suppress(FileNotFoundError):
                     os.unlink(self._name, dir_fd=root)
