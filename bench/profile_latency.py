@@ -233,7 +233,7 @@ async def measure(dev: DevCluster) -> Measured:
 
 
 def fsync_s(file: Path) -> float:
-    """How long this disk takes for one durable file; a daemon does that twice for a profile, with its folder."""
+    """How long this disk takes for one durable file; a daemon waits twice for a profile, with its folder."""
     start = time.perf_counter()
     with file.open("wb") as written:
         written.write(b"x" * 300)
