@@ -85,8 +85,9 @@ def operator_files(root: Path) -> Files:
     stdlib = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix}))
     python = interpreter()
     libseccomp = next(Path("/usr/lib").glob("*/libseccomp.so.2"))
+    libbpf = next(Path("/usr/lib").glob("*/libbpf.so.1"))
     static_build = {folder.name for folder in stdlib.glob("config-*")}
-    system = [python, libseccomp, *tree(stdlib, skip=frozenset(UNUSED_STDLIB | static_build))]
+    system = [python, libseccomp, libbpf, *tree(stdlib, skip=frozenset(UNUSED_STDLIB | static_build))]
     packages: Files = {}
     for name in (DISTRIBUTION, *runtime_distributions()):
         for entry in importlib.metadata.files(name) or []:
@@ -97,7 +98,7 @@ def operator_files(root: Path) -> Files:
                 packages[f"{APP}/{entry}"] = source
     binaries = [file for file in (*system, *packages.values()) if file.suffix == ".so"]
     files: Files = {}
-    for file in (*system, *shared_libraries(python, libseccomp, *binaries)):
+    for file in (*system, *shared_libraries(python, libseccomp, libbpf, *binaries)):
         # /lib is a symbolic link to /usr/lib: the archive may name a directory in one way only.
         files[str(file.parent.resolve() / file.name).lstrip("/")] = file
     own = {f"{APP}/spo/{file.relative_to(root / 'src/spo')}": file for file in tree(root / "src/spo")}

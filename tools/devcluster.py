@@ -5,6 +5,7 @@ operator put on the node. Tests and the demo use the same class with a node root
 """
 
 import argparse
+import hashlib
 import os
 import socket
 import subprocess
@@ -23,6 +24,8 @@ OPERATOR_MANIFESTS = (OPERATOR_MANIFEST, ROOT / "deploy/onenode/webhook.yaml")
 OPERATOR_NAMESPACE = "security-profiles-operator"
 SECCOMP_ROOT = "var/lib/kubelet/seccomp"
 OPERATOR_ROOT = "var/lib/security-profiles-operator"
+RECORDER_SOCKET = "/var/run/security-profiles-operator/probes/bpf-recorder.sock"
+BPF_FILE_SYSTEM = "/sys/fs/bpf"
 ROOTLESS_UID = 65535
 DEFAULT_PORT = 16443
 PORTS = {"liveness-port": "SPO_HEALTH_ADDRESS", "webhook-server": "SPO_WEBHOOK_ADDRESS"}
@@ -64,7 +67,8 @@ def move_host_paths(pod: dict[str, Any], node_root: Path) -> None:
     """Let the host paths of a pod's spec, and where they are mounted, lie below the node root."""
     moved = set()
     for volume in pod.get("volumes", []):
-        if "hostPath" in volume:
+        # The bpf file system is where it is; what recorders pin there is told apart by a directory.
+        if "hostPath" in volume and volume["hostPath"]["path"] != BPF_FILE_SYSTEM:
             volume["hostPath"]["path"] = rooted(volume["hostPath"]["path"], node_root)
             moved.add(volume["name"])
     for container in (*pod.get("initContainers", []), *pod["containers"]):
@@ -73,6 +77,18 @@ def move_host_paths(pod: dict[str, Any], node_root: Path) -> None:
             mount["mountPath"] = rooted(mount["mountPath"], node_root)
         if mounts:
             container.setdefault("env", []).append({"name": "SPO_HOST_ROOT", "value": str(node_root)})
+        if container["args"] == ["bpf-recorder"]:
+            container["args"] += [
+                f"--socket={rooted(RECORDER_SOCKET, node_root)}",
+                f"--pin-root={pin_root(node_root)}",
+            ]
+
+
+def pin_root(node_root: Path) -> Path:
+    """Where the recorder of the cluster with this node root pins what outlives it."""
+    if node_root == Path("/"):
+        return Path(BPF_FILE_SYSTEM) / OPERATOR_NAMESPACE
+    return Path(BPF_FILE_SYSTEM) / f"spo-{hashlib.sha256(str(node_root).encode()).hexdigest()[:12]}"
 
 
 def move_port(pod: dict[str, Any], port_name: str, address: str, number: int) -> None:
@@ -186,6 +202,8 @@ class DevCluster:
         self.onenode("down", f"--state={self.state}", "--purge")
         # Without a state folder this cluster was not up: what is there belongs to another operator.
         left = remove_operator_files(self.node_root) if was_up else []
+        if was_up:
+            remove_recorder_state(self.node_root)
         if failure or left:
             names = " ".join(left) or "none"
             raise ForcedDownError(f"{failure}\nfiles removed without the operator: {names}".strip())
@@ -227,6 +245,22 @@ def remove_operator_files(node_root: Path) -> list[str]:
     for folder in (node_root / SECCOMP_ROOT, node_root / "var/lib/kubelet"):
         remove_if_empty(folder)
     return left
+
+
+def remove_recorder_state(node_root: Path) -> None:
+    """Remove what the recorder keeps for the next one: its socket, its notes, its pins."""
+    probes = (node_root / RECORDER_SOCKET.lstrip("/")).parent
+    if probes.is_dir():
+        for file in probes.iterdir():
+            file.unlink()
+    for folder in (probes, probes.parent, probes.parent.parent if node_root != Path("/") else probes):
+        remove_if_empty(folder)
+    pins = pin_root(node_root)
+    for pin in (*pins.glob("*/*"), *pins.glob("*"), pins):
+        if pin.is_dir():
+            pin.rmdir()
+        elif pin.exists():
+            pin.unlink()
 
 
 def remove_if_empty(folder: Path) -> None:

@@ -137,6 +137,8 @@ class SeccompProfileSpec(msgspec.Struct, rename="camel", omit_defaults=True, kw_
     """The rules."""
     flags: Annotated[list[Annotated[str, words(Flag)]], listed(16)] = []
     """How the filter is loaded."""
+    disabled: bool = False
+    """Install the profile on no node until this is false."""
 
 
 class SeccompProfileStatus(ProfileStatus, rename="camel", omit_defaults=True, kw_only=True):

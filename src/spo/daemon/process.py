@@ -3,7 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import REGISTRY
 
@@ -20,6 +20,7 @@ from spo.daemon.metrics import SeccompProfileMetrics
 from spo.daemon.node_status import NodeStatusReporter
 from spo.daemon.node_status_store import LocalCopy, NodeStatusStore
 from spo.daemon.node_view import CachedNodeView, SpodRules, rules_of
+from spo.daemon.recording.process import Recordings
 from spo.daemon.seccomp_events import SeccompProfileEvents
 from spo.daemon.seccomp_profile import SeccompProfileReconciler
 from spo.daemon.wakeups import BASE_INDEX, REFERENCE_INDEX, References, Wakeups, base_of, project_pod
@@ -34,6 +35,7 @@ from spo.kube.informer import Informer
 from spo.kube.retry import retry
 from spo.names import PROFILES_ROOT
 from spo.profiles.paths import ProfileKey, parse_localhost_profile, path_of
+from spo.rpc.bpf_recorder import SOCKET
 from spo.settings import DaemonSettings
 
 log = klog.get("seccomp-spod")
@@ -90,7 +92,16 @@ class Daemon:
             field_selector=f"metadata.name={settings.spod_name}",
             clock=clock,
         )
-        self._informers = (self._profiles, self._pods, self._own_status, self._rules)
+        self._recordings = Recordings(
+            client,
+            settings,
+            self._profiles.cache,
+            root=self._root,
+            socket=Path(settings.host_root) / SOCKET.lstrip("/"),
+            clock=clock,
+        )
+        followed: tuple[Informer[Any], ...] = (self._profiles, self._pods, self._own_status, self._rules)
+        self._informers = (*followed, *self._recordings.informers)
         reconciler = SeccompProfileReconciler(
             self._profiles.cache,
             CachedNodeView(self._profiles, self._pods, self._rules),
@@ -119,12 +130,14 @@ class Daemon:
                 self._root, self._reporter.claims, self._is_as_left, wakeups.claimed, self._clock
             )
             watching = group.create_task(files.run())
+            recording = group.create_task(self._recordings.run())
             self._missing = ""
             try:
                 await self._controller.run()
             finally:
                 reporting.cancel()
                 watching.cancel()
+                recording.cancel()
 
     def what_is_missing(self) -> str:
         """Why this daemon cannot look after profiles yet, empty if it does."""

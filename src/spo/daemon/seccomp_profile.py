@@ -12,12 +12,13 @@ from spo.errors import SpoError, TerminalError
 from spo.host.libseccomp import check_filter
 from spo.host.seccomp_dir import CannotRemoveProfileError, SeccompDir
 from spo.profiles.base import resolve_base
-from spo.profiles.file_owner import names_of_file, oldest_first
+from spo.profiles.file_owner import file_stem, names_of_file, oldest_first
 from spo.profiles.merge import merge
 from spo.profiles.oci import render
 from spo.profiles.paths import ProfileKey, localhost_profile, parse_localhost_profile, path_of
 from spo.profiles.release import is_released
 from spo.profiles.validation import validate
+from spo.profiles.withheld import withheld
 
 log = klog.get("seccomp-spod")
 
@@ -119,6 +120,9 @@ class SeccompProfileReconciler:
         return DONE
 
     async def _install(self, profile: SeccompProfile) -> None:
+        if (state := withheld(profile)) is not None:
+            await self._withhold(profile, state)
+            return
         if self._unsupported:
             self._refuse(profile, NOT_SUPPORTED, f"{NOT_SUPPORTED}: {self._unsupported}")
             return
@@ -150,6 +154,14 @@ class SeccompProfileReconciler:
                 namespace=profile.metadata.namespace,
                 profile=profile.metadata.name,
             )
+
+    async def _withhold(self, profile: SeccompProfile, state: ProfileState) -> None:
+        """Nothing of this profile belongs on a node; a file that a pod uses stays until the pod is gone."""
+        namespace, name = _names(profile)
+        key, file = key_of(profile), ProfileKey(namespace, file_stem(name))
+        if self._reports.state(key) is not None and not self._view.is_referenced(file):
+            await self._remove_file(file)
+        self._reports.report(key, state, profile.metadata.generation)
 
     async def _render(self, profile: SeccompProfile) -> bytes:
         """The content of the file, tried out with libseccomp."""
@@ -253,7 +265,13 @@ def key_of(profile: SeccompProfile) -> str:
 def version_of(profile: SeccompProfile) -> tuple[object, ...]:
     """What of an object matters to this node; status changes, but ``Released``, do not."""
     metadata = profile.metadata
-    return metadata.uid, metadata.generation, metadata.deletion_timestamp, is_released(profile)
+    return (
+        metadata.uid,
+        metadata.generation,
+        metadata.deletion_timestamp,
+        is_released(profile),
+        withheld(profile),
+    )
 
 
 def _names(profile: SeccompProfile) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from spo.kube.cache import Cache
 from spo.kube.errors import UnreadableObjectError
 from spo.profiles.file_owner import file_stem, names_of_file
 from spo.profiles.paths import ProfileKey, referenced_profiles
+from spo.profiles.withheld import withheld
 
 BASE_INDEX: Final = "base"
 """Index of profiles: (namespace, name of the base profile)."""
@@ -84,7 +85,9 @@ class Wakeups:
             profile = self._profiles.get(namespace, name)
         except UnreadableObjectError:
             return True
-        return profile is not None and profile.metadata.deletion_timestamp is None
+        if profile is None or profile.metadata.deletion_timestamp:
+            return False
+        return withheld(profile) is None
 
     def _users_of(self, namespace: str, name: str) -> Iterator[str]:
         """Names of all profiles that build on ``name``, directly or through others."""

@@ -1,0 +1,151 @@
+"""Wires recording on a node together; a part of the daemon."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+from spo.api.profile_recording import PROFILE_RECORDINGS
+from spo.api.seccomp_profile import SeccompProfile
+from spo.controller import Controller, Request
+from spo.daemon.recording.acceptor import Acceptor
+from spo.daemon.recording.checkpoint import Checkpoint
+from spo.daemon.recording.collector import Collector
+from spo.daemon.recording.link import RecorderLink
+from spo.daemon.recording.pods import TRACED_PODS, PodBook, PodRecord, project_pod
+from spo.daemon.recording.reconciler import SWEEP, RecordingReconciler
+from spo.daemon.recording.recordings import RecordingRecord, project_recording
+from spo.daemon.recording.sightings import Sightings
+from spo.host.recordings_file import RecordingsFile
+from spo.kube.cache import Cache
+from spo.kube.client import KubeClient
+from spo.kube.clock import SYSTEM_CLOCK, Clock
+from spo.kube.events import EventRecorder
+from spo.kube.informer import Informer
+from spo.recording.profile import Machine
+from spo.rpc.bpf_recorder import Identified
+from spo.settings import DaemonSettings
+
+WORKERS: Final = 8
+
+
+class Recordings:
+    """Everything that a node does for recordings.
+
+    Args:
+        profiles: of the daemon's own informer.
+        root: directory of the profiles' directories.
+        socket: of the recorder.
+        server_uids: who may be the recorder.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        settings: DaemonSettings,
+        profiles: Cache[SeccompProfile],
+        *,
+        root: Path,
+        socket: Path,
+        clock: Clock = SYSTEM_CLOCK,
+        server_uids: frozenset[int] = frozenset({0}),
+    ) -> None:
+        node = settings.node_name
+        self._events = EventRecorder(client, "profilerecorder", host=node, clock=clock)
+        self._pods: Informer[PodRecord] = Informer(
+            client,
+            TRACED_PODS,
+            settings.namespaces,
+            project=project_pod,
+            field_selector=f"spec.nodeName={node}",
+            clock=clock,
+        )
+        self._recordings: Informer[RecordingRecord] = Informer(
+            client, PROFILE_RECORDINGS, settings.namespaces, project=project_recording, clock=clock
+        )
+        self._clock = clock
+        self._book = PodBook(self._pod_changed)
+        self._sightings = Sightings()
+        self._checkpoint = Checkpoint(
+            RecordingsFile(root, settings.operator_namespace), self._decide_whether_to_record
+        )
+        self._link = RecorderLink(
+            socket,
+            f"spod/{settings.operator_namespace}",
+            identified=self._identified,
+            connected=self._connected,
+            clock=clock,
+            server_uids=server_uids,
+        )
+        self._reconciler = RecordingReconciler(
+            self._book,
+            Acceptor(self._recordings.cache, self._events, clock),
+            self._sightings,
+            self._checkpoint,
+            self._link,
+            Collector(client, profiles, self._events, cast("Machine", os.uname().machine)),
+            self._events,
+            clock,
+        )
+        self._controller = Controller("recorder-spod", self._reconciler, workers=WORKERS, clock=clock)
+
+    @property
+    def informers(self) -> Sequence[Informer[Any]]:
+        """What has to be followed, and known before :meth:`run`."""
+        return (self._pods, self._recordings)
+
+    async def run(self) -> None:
+        """Work until cancelled. The informers run and are synced."""
+        await self._checkpoint.load()
+        self._pods.add_listener(self._book.observed)
+        self._recordings.add_listener(self._recording_changed)
+        self._wake_tracked()
+        async with asyncio.TaskGroup() as group:
+            events = group.create_task(self._events.run())
+            link = group.create_task(self._link.run())
+            try:
+                await self._controller.run()
+            finally:
+                link.cancel()
+                events.cancel()
+
+    def _pod_changed(self, pod: PodRecord) -> None:
+        if pod.traces:
+            self._controller.enqueue(Request(pod.namespace, pod.uid))
+
+    def _recording_changed(self, old: RecordingRecord | None, new: RecordingRecord | None) -> None:
+        changed = new or old
+        self._decide_whether_to_record()
+        for pod in self._book.traced():
+            if changed is not None and pod.namespace == changed.namespace:
+                self._pod_changed(pod)
+
+    def _decide_whether_to_record(self) -> None:
+        """While there is a recording every namespace is recorded: a pod may start faster than we hear."""
+        active = any(not one.deleted for one in self._recordings.cache.list())
+        self._link.want(active or bool(self._checkpoint.tracked.pods))
+
+    def _identified(self, event: Identified) -> None:
+        sighting = self._sightings.add(event, self._clock.monotonic())
+        uid = sighting.pod_uid or self._book.uid_of(sighting.container_id)
+        pod = self._book.get(uid)
+        tracked = self._checkpoint.get(uid)
+        if tracked is not None:
+            self._controller.enqueue(Request(tracked.namespace, uid))
+        elif pod is not None and pod.traces:
+            self._pod_changed(pod)
+        else:
+            self._controller.enqueue(SWEEP)
+
+    def _connected(self) -> None:
+        self._reconciler.reconnected()
+        self._wake_tracked()
+        for pod in self._book.traced():
+            self._pod_changed(pod)
+
+    def _wake_tracked(self) -> None:
+        """Pods that were recorded when this process, or the last one, last looked: some may be gone."""
+        for pod in self._checkpoint.tracked.pods.values():
+            self._controller.enqueue(Request(pod.namespace, pod.uid))
+        self._decide_whether_to_record()

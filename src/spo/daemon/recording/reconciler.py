@@ -1,0 +1,274 @@
+"""Brings what is recorded of one pod to its wanted state, from the first container to the profiles."""
+
+from typing import Final
+
+from spo import klog
+from spo.bpf.observation import Observation, Phase, SyscallClass
+from spo.controller import DONE, Request, Result
+from spo.daemon.recording.acceptor import Acceptor
+from spo.daemon.recording.checkpoint import Checkpoint
+from spo.daemon.recording.collector import Collector
+from spo.daemon.recording.link import RecorderLink
+from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
+from spo.daemon.recording.sightings import PAUSE, Sightings, waits
+from spo.daemon.recording.tracking import Spare, TrackedContainer, TrackedPod, lost_since, observation_of
+from spo.errors import TerminalError
+from spo.kube.clock import Clock
+from spo.kube.events import WARNING, EventRecorder
+from spo.rpc.bpf_recorder import Losses
+
+log = klog.get("recorder-spod")
+
+SWEEP: Final = Request("", "")
+"""Look at the sightings that belong to no pod we know."""
+SWEEP_EVERY_S: Final = 5.0
+GRACE_S: Final = 5.0
+"""How long the end of a pod waits for namespaces of its containers that the recorder has not told of."""
+NO_RECORDER_S: Final = 60.0
+"""How long it waits for the recorder itself, if there is nothing to lose."""
+GRACE_STEP_S: Final = 0.25
+
+LATE: Final = "SeccompProfileRecordingLate"
+NOTHING: Final = "CannotCreateSeccompProfile"
+
+
+class RecordingReconciler:
+    """A request names a pod: its namespace, and its uid in the place of a name."""
+
+    def __init__(
+        self,
+        book: PodBook,
+        acceptor: Acceptor,
+        sightings: Sightings,
+        checkpoint: Checkpoint,
+        link: RecorderLink,
+        collector: Collector,
+        events: EventRecorder,
+        clock: Clock,
+    ) -> None:
+        self._book = book
+        self._acceptor = acceptor
+        self._sightings = sightings
+        self._checkpoint = checkpoint
+        self._link = link
+        self._collector = collector
+        self._events = events
+        self._clock = clock
+        self._kept: set[int] = set()
+        self._over_since: dict[str, float] = {}
+
+    def reconnected(self) -> None:
+        """The recorder may be another process: nothing is known about what it keeps."""
+        self._kept.clear()
+        self._sightings.clear()
+
+    async def reconcile(self, request: Request) -> Result:
+        """See :class:`spo.controller.Reconciler`."""
+        if request == SWEEP:
+            return await self._sweep()
+        uid = request.name
+        pod = self._book.get(uid)
+        present = self._checkpoint.get(uid)
+        sighted = self._sightings.of(uid, _ids(pod))
+        accepted = self._acceptor.accept(pod, present, sighted=bool(sighted)) if pod else None
+        tracked = accepted.pod if accepted else present
+        if tracked is None:
+            return self._leave(uid, accepted.recheck_s if accepted else None)
+        if tracked.losses is None and self._link.is_recording:
+            tracked.losses = self._link.losses
+        if present is None:
+            self._checkpoint.add(tracked)
+        gone = not self._book.is_present(uid)
+        unwanted = self._assign(pod, tracked, gone=gone)
+        await self._checkpoint.save()
+        await self._keep(tracked)
+        await self._reject(unwanted)
+        over = gone or (pod is not None and pod.over)
+        await self._fold(pod, tracked, everything=over)
+        if over:
+            return await self._finish(pod, tracked)
+        await self._snapshot(tracked)
+        return Result(accepted.recheck_s if accepted else None)
+
+    def _leave(self, uid: str, recheck_s: float | None) -> Result:
+        """Nothing of the pod is recorded, as far as is known now."""
+        if self._book.is_present(uid):
+            return Result(recheck_s)
+        self._forget(uid)
+        return DONE
+
+    def _assign(self, pod: PodRecord | None, tracked: TrackedPod, *, gone: bool) -> list[int]:
+        """Give namespaces to containers. Returns the keys of those that nobody wants."""
+        names = {identifier: name for identifier, name, _ in pod.instances} if pod else {}
+        unwanted = []
+        for one in self._sightings.of(tracked.uid, names):
+            tracked.runtime = one.runtime or tracked.runtime
+            self._sightings.drop(one.key)
+            if not tracked.knows(one.container_id):
+                tracked.spare[one.container_id] = Spare(one.key, one.late, one.comm == PAUSE)
+        if gone:
+            names = {**names, **_guess(tracked)}
+        for identifier in [identifier for identifier in tracked.spare if identifier in names]:
+            spare = tracked.spare.pop(identifier)
+            container = tracked.container(names[identifier])
+            if container is None:
+                unwanted.append(spare.key)
+            else:
+                container.keys[identifier] = spare.key
+                container.late = container.late or spare.late
+        return unwanted
+
+    async def _keep(self, tracked: TrackedPod) -> None:
+        """Tell the recorder which namespaces are wanted, also those of which the container is not known."""
+        for identifier, spare in list(tracked.spare.items()):
+            if await self._is_lost(spare.key):
+                del tracked.spare[identifier]
+        for container in tracked.containers:
+            for identifier, key in list(container.keys.items()):
+                if await self._is_lost(key):
+                    container.missed = True
+                    container.end(identifier)
+            if container.late and not container.told_late:
+                container.told_late = True
+                self._tell(
+                    tracked,
+                    LATE,
+                    f"container {container.name} was running before the recorder was attached: "
+                    "its start was not recorded",
+                )
+
+    async def _is_lost(self, key: int) -> bool:
+        if key in self._kept:
+            return False
+        if await self._link.keep(key) is None:
+            return True
+        self._kept.add(key)
+        return False
+
+    async def _fold(self, pod: PodRecord | None, tracked: TrackedPod, *, everything: bool) -> None:
+        """Fetch what instances did that have ended, so that the recorder can forget them."""
+        ended = {identifier for identifier, _, over in pod.instances if over} if pod else set()
+        fetched: list[int] = []
+        for container in tracked.containers:
+            for identifier, key in list(container.keys.items()):
+                if everything or identifier in ended:
+                    await self._fetch(container, key)
+                    container.end(identifier)
+                    fetched.append(key)
+        if fetched:
+            await self._checkpoint.save()  # first: after the rejection nobody else knows
+            await self._reject(fetched)
+
+    async def _fetch(self, container: TrackedContainer, key: int) -> None:
+        observed = await self._link.read(key)
+        if observed is None:
+            container.missed = True
+            return
+        container.late = container.late or observed.late
+        container.add(observation_of(observed.seen))
+
+    async def _reject(self, keys: list[int]) -> None:
+        for key in keys:
+            await self._link.reject(key)
+            self._kept.discard(key)
+
+    async def _snapshot(self, tracked: TrackedPod) -> None:
+        for container in tracked.containers:
+            wanted = self._acceptor.snapshot_of(tracked, container)
+            if not wanted or wanted == container.snapshot:
+                continue
+            seen = container.observation
+            for key in container.keys.values():
+                observed = await self._link.read(key)
+                if observed is not None:
+                    seen |= observation_of(observed.seen)
+            if _is_worth_a_profile(seen):
+                await self._write(tracked, container, seen, wanted)
+                container.snapshot = wanted
+                await self._checkpoint.save()
+
+    async def _finish(self, pod: PodRecord | None, tracked: TrackedPod) -> Result:
+        """Write the profiles of a pod that has ended, unless something may still come in."""
+        missing = _missing(pod, tracked)
+        if missing and self._may_come(tracked):
+            return Result(GRACE_STEP_S)
+        for container in tracked.containers:
+            if missing.get(container.name):
+                container.missed = True
+            seen = container.observation
+            if _is_worth_a_profile(seen):
+                await self._write(tracked, container, seen)
+            elif container.missed or container.done:
+                problem = f"nothing was recorded of container {container.name}: no profile is written"
+                self._tell(tracked, NOTHING, problem)
+        await self._reject(list(tracked.keys()))
+        self._over_since.pop(tracked.uid, None)
+        self._checkpoint.remove(tracked.uid)
+        await self._checkpoint.save()
+        if not self._book.is_present(tracked.uid):
+            self._forget(tracked.uid)
+        return DONE
+
+    def _forget(self, uid: str) -> None:
+        self._book.forget(uid)
+        self._acceptor.forget(uid)
+
+    def _may_come(self, tracked: TrackedPod) -> bool:
+        now_s = self._clock.monotonic()
+        waited_s = now_s - self._over_since.setdefault(tracked.uid, now_s)
+        if self._link.is_recording:
+            return waited_s < GRACE_S
+        return waited_s < NO_RECORDER_S
+
+    async def _write(
+        self, tracked: TrackedPod, container: TrackedContainer, seen: Observation, snapshot: str = ""
+    ) -> None:
+        lost = lost_since(tracked.losses or Losses(), self._link.losses) + container.missed
+        try:
+            await self._collector.write(tracked, container, seen, lost, snapshot)
+        except TerminalError as error:
+            # Users were told; the other containers of the pod have profiles of their own.
+            log.error("Cannot store a recorded profile", error=error, pod=tracked.name)
+
+    async def _sweep(self) -> Result:
+        """Reject what belongs to nobody who is recorded; look again while something is undecided."""
+        now_s = self._clock.monotonic()
+        for one in self._sightings.all():
+            pod = self._book.get(one.pod_uid)
+            foreign = pod is not None and not pod.traces
+            if self._checkpoint.get(one.pod_uid) is None and (foreign or not waits(one, now_s)):
+                await self._link.reject(one.key)
+                self._sightings.drop(one.key)
+        return Result(SWEEP_EVERY_S if self._sightings.all() else None)
+
+    def _tell(self, tracked: TrackedPod, reason: str, message: str) -> None:
+        about = reference_of(tracked.namespace, tracked.name, tracked.uid)
+        self._events.event(about, WARNING, reason, message)
+
+
+def _ids(pod: PodRecord | None) -> tuple[str, ...]:
+    return tuple(identifier for identifier, _, _ in pod.instances) if pod else ()
+
+
+def _missing(pod: PodRecord | None, tracked: TrackedPod) -> dict[str, list[str]]:
+    """Recorded containers -> ids of their instances that the recorder has not told of."""
+    missing: dict[str, list[str]] = {}
+    for identifier, name, _ in pod.instances if pod else ():
+        if tracked.container(name) is not None and not tracked.knows(identifier):
+            missing.setdefault(name, []).append(identifier)
+    return missing
+
+
+def _guess(tracked: TrackedPod) -> dict[str, str]:
+    """Container id -> name, if one container and one namespace are left for each other.
+
+    The pod is gone, so no status will ever name the container.
+    """
+    nameless = [one.name for one in tracked.containers if not one.keys and not one.done]
+    left = [identifier for identifier, spare in tracked.spare.items() if not spare.pause]
+    return {left[0]: nameless[0]} if len(nameless) == len(left) == 1 else {}
+
+
+def _is_worth_a_profile(seen: Observation) -> bool:
+    """Whether a program ran: the container runtime alone makes no profile."""
+    return any(seen.numbers(cls, Phase.PROGRAM) for cls in SyscallClass)
