@@ -149,10 +149,11 @@ class Recorder:
         state = self._state
         state.ready = 0
         state.probe_pid = os.getpid()
-        state.attached_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._forget_processes()
         self._forget_caches()
         self._programs.attach()
+        # Not before: who started meanwhile was not seen from its beginning, and counts as late.
+        state.attached_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         os.getppid()
         if not state.ready:
             self._programs.detach()
