@@ -59,6 +59,7 @@ class Acceptor:
                     TrackedContainer(
                         name=container,
                         recording=rule.name,
+                        trace=pod.traces[container],
                         no_new_privileges=names[container].no_new_privileges,
                         profile=names[container].profile,
                         partial=record.partial,

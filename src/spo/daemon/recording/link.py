@@ -109,10 +109,15 @@ class RecorderLink:
             finally:
                 self._client, self._started = None, False
 
-    async def keep(self, key: int) -> Kept | None:
-        """Keep a namespace; ``None``: the recorder does not know it any more."""
+    async def keep(self, key: int, profile: str = "", container: str = "") -> Kept | None:
+        """Keep a namespace; ``None``: the recorder does not know it any more.
+
+        Args:
+            profile: value of the annotation; for the recorder's log.
+            container: name of the container, for the same.
+        """
         try:
-            answer = await self._call(Keep(key), Kept)
+            answer = await self._call(Keep(key, profile, container), Kept)
         except CallFailedError as error:
             if error.reason == UNKNOWN_NAMESPACE:
                 return None

@@ -54,7 +54,7 @@ class RecordingReconciler:
         self._collector = collector
         self._events = events
         self._clock = clock
-        self._kept: set[int] = set()
+        self._kept: dict[int, str] = {}
         self._over_since: dict[str, float] = {}
 
     def reconnected(self) -> None:
@@ -121,11 +121,11 @@ class RecordingReconciler:
     async def _keep(self, tracked: TrackedPod) -> None:
         """Tell the recorder which namespaces are wanted, also those of which the container is not known."""
         for identifier, spare in list(tracked.spare.items()):
-            if await self._is_lost(spare.key):
+            if await self._is_lost(spare.key, None):
                 del tracked.spare[identifier]
         for container in tracked.containers:
             for identifier, key in list(container.keys.items()):
-                if await self._is_lost(key):
+                if await self._is_lost(key, container):
                     container.missed = True
                     container.end(identifier)
             if container.late and not container.told_late:
@@ -137,12 +137,14 @@ class RecordingReconciler:
                     "its start was not recorded",
                 )
 
-    async def _is_lost(self, key: int) -> bool:
-        if key in self._kept:
+    async def _is_lost(self, key: int, container: TrackedContainer | None) -> bool:
+        """Keep a namespace; again when its container has become known, for the log of the recorder."""
+        name, trace = (container.name, container.trace) if container else ("", "")
+        if self._kept.get(key) == name:
             return False
-        if await self._link.keep(key) is None:
+        if await self._link.keep(key, trace, name) is None:
             return True
-        self._kept.add(key)
+        self._kept[key] = name
         return False
 
     async def _fold(self, pod: PodRecord | None, tracked: TrackedPod, *, everything: bool) -> None:
@@ -170,7 +172,7 @@ class RecordingReconciler:
     async def _reject(self, keys: list[int]) -> None:
         for key in keys:
             await self._link.reject(key)
-            self._kept.discard(key)
+            self._kept.pop(key, None)
 
     async def _snapshot(self, tracked: TrackedPod) -> None:
         for container in tracked.containers:

@@ -27,6 +27,8 @@ class TrackedContainer(msgspec.Struct, omit_defaults=True):
     name: str
     recording: str
     """Name of the ProfileRecording."""
+    trace: str = ""
+    """Value of the annotation."""
     no_new_privileges: bool = False
     profile: str = ""
     """Localhost profile that it runs under."""
