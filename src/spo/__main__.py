@@ -18,7 +18,14 @@ from spo.version import version_facts, version_lines
 log = klog.get()
 setup_log = klog.get("setup")
 
-ALIASES: Final = {"m": "manager", "d": "daemon", "w": "webhook", "b": "bpf-recorder", "v": "version"}
+ALIASES: Final = {
+    "m": "manager",
+    "d": "daemon",
+    "w": "webhook",
+    "b": "bpf-recorder",
+    "l": "log-enricher",
+    "v": "version",
+}
 _PATH: Final = click.Path(path_type=Path)
 
 
@@ -108,6 +115,43 @@ def bpf_recorder(verbosity: int, /, **paths: Path | None) -> None:
 
     _started("bpf-recorder", verbosity)
     run_bpf_recorder(BpfRecorderSettings.from_env(os.environ, **paths))
+
+
+@cli.command("log-enricher")
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    type=click.Choice(("netlink", "auditd", "syslog")),
+    envvar="SPO_LOG_ENRICHER_SOURCE",
+    help="Where to read; may be given several times. Default: the first of these that works.",
+)
+@click.option(
+    "--printing",
+    type=click.Choice(("all", "unique", "none")),
+    default="all",
+    show_default=True,
+    envvar="SPO_LOG_ENRICHER_PRINTING",
+    help="Print all records, each (container, executable, syscall) once, or none; all are counted.",
+)
+@click.option("--proc", type=_PATH, help="The node's proc file system. Default: /proc.")
+@click.option(
+    "--host-netns",
+    "network_namespace",
+    envvar="SPO_HOST_NETNS",
+    help="The node's network namespace; 'own' if this process is in it. Default: that of process 1.",
+)
+@click.option("--audit-log", type=_PATH, help="Default: /var/log/audit/audit.log.")
+@click.option("--syslog", type=_PATH, help="Default: /var/log/syslog.")
+@click.option("--daemon-socket", type=_PATH, envvar="SPO_ENRICHER_SOCKET", help="Where the daemon answers.")
+@click.pass_obj
+def log_enricher(verbosity: int, /, **options: Any) -> None:
+    """Print and count what seccomp, SELinux and AppArmor log or refuse, with pod and container. Alias: l."""
+    from spo.probes.log_enricher.process import run_log_enricher  # noqa: PLC0415 - see above
+    from spo.probes.log_enricher.settings import LogEnricherSettings  # noqa: PLC0415 - see above
+
+    _started("log-enricher", verbosity)
+    run_log_enricher(LogEnricherSettings.from_env(os.environ, **options), verbosity)
 
 
 @cli.command("non-root-enabler")

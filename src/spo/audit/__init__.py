@@ -1,0 +1,1 @@
+"""What the kernel says about refused and logged actions: one record in, one typed value out. Pure."""

@@ -1,0 +1,222 @@
+"""Audit records straight from the kernel: no audit daemon is needed, and none is disturbed."""
+
+import contextlib
+import ctypes
+import errno
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+from spo import klog
+from spo.errors import SpoError
+
+log = klog.get("log-enricher")
+
+# linux/netlink.h, linux/audit.h, linux/sched.h
+_NETLINK_AUDIT: Final = 9
+_SOL_NETLINK: Final = 270
+_ADD_MEMBERSHIP: Final = 1
+_READLOG_GROUP: Final = 1
+_SO_RCVBUFFORCE: Final = 33
+_CLONE_NEWNET: Final = 0x40000000
+_AUDIT_GET: Final = 1000
+_AUDIT_SET: Final = 1001
+_NLMSG_ERROR: Final = 2
+_NLM_F_REQUEST: Final = 1
+_NLM_F_ACK: Final = 4
+_STATUS_BACKLOG_LIMIT: Final = 0x10
+
+_HEADER: Final = struct.Struct("=IHHII")
+_STATUS: Final = struct.Struct("=10I")
+_ERROR: Final = struct.Struct("=i")
+_TYPE: Final = struct.Struct("=H")
+
+RECEIVE_BUFFER_BYTES: Final = 8 << 20
+BACKLOG_LIMIT: Final = 8192
+"""Records that the kernel keeps before it makes the logging processes wait; its own default is 64."""
+_MESSAGE_BYTES: Final = 16 << 10  # MAX_AUDIT_MESSAGE_LENGTH is 8,970
+_CONTROL_TIMEOUT_S: Final = 1.0
+
+ResultT = TypeVar("ResultT")
+
+
+class SourceError(SpoError):
+    """Records cannot be read from a source; the message says why."""
+
+
+def in_network_namespace(path: Path | None, action: Callable[[], ResultT]) -> ResultT:
+    """Do something in another network namespace; this thread stays where it is.
+
+    Args:
+        path: such as ``/proc/1/ns/net``; ``None``: in our own.
+
+    Raises:
+        SourceError: the namespace cannot be entered.
+    """
+    if path is None:
+        return action()
+    results: list[ResultT] = []
+    errors: list[BaseException] = []
+
+    def enter() -> None:
+        try:
+            _set_network_namespace(path)
+            results.append(action())
+        except BaseException as error:
+            errors.append(error)
+
+    # The thread ends, and the namespace with it; what it has opened stays in that namespace.
+    thread = threading.Thread(target=enter, name="netns")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _set_network_namespace(path: Path) -> None:
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SourceError(f"cannot open the network namespace {path}: {error.strerror}") from error
+    try:
+        if ctypes.CDLL(None, use_errno=True).setns(opened, _CLONE_NEWNET) != 0:
+            reason = os.strerror(ctypes.get_errno())
+            raise SourceError(f"cannot enter the network namespace {path}: {reason}")
+    finally:
+        os.close(opened)
+
+
+class Message(NamedTuple):
+    """One message of the kernel."""
+
+    kind: int
+    """Audit type, such as 1326."""
+    text: bytes
+
+
+class AuditSocket:
+    """Gets a copy of every record. Not in a network namespace of its own: there nothing arrives.
+
+    Args:
+        namespace: see :func:`in_network_namespace`.
+
+    Raises:
+        SourceError: the kernel refuses.
+    """
+
+    def __init__(self, namespace: Path | None) -> None:
+        self._socket = in_network_namespace(namespace, _open_multicast)
+        self._buffer = bytearray(_MESSAGE_BYTES)
+        self._view = memoryview(self._buffer)
+        self.overruns = 0
+        """Times that the receive buffer was full, and records were dropped."""
+
+    def fileno(self) -> int:
+        """For a selector."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+    def read(self, limit: int) -> Iterator[Message]:
+        """What has arrived, at most ``limit`` messages."""
+        receive, view = self._socket.recvfrom_into, self._view
+        type_of = _TYPE.unpack_from
+        for _ in range(limit):
+            try:
+                length, (sender, _groups) = receive(view)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                self.overruns += 1
+                continue
+            if sender == 0 and length > _HEADER.size:  # 0: the kernel; others could make it up
+                yield Message(type_of(view, 4)[0], bytes(view[_HEADER.size : length]))
+
+
+def _open_multicast() -> socket.socket:
+    opened = socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, _NETLINK_AUDIT
+    )
+    try:
+        opened.bind((0, 0))
+        opened.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _READLOG_GROUP)
+        with contextlib.suppress(PermissionError):  # without CAP_NET_ADMIN the kernel's own limit holds
+            opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except OSError as error:
+        opened.close()
+        raise SourceError(f"the kernel gives us no audit records (needs CAP_AUDIT_READ): {error}") from error
+    return opened
+
+
+class BacklogLimit:
+    """Raises the kernel's audit backlog limit while we read, as ``auditctl -b`` does. Context manager.
+
+    A limit that is higher already, or that somebody else changes meanwhile, is left alone.
+    """
+
+    def __init__(self, namespace: Path | None) -> None:
+        self._namespace = namespace
+        self._before: int | None = None
+
+    def __enter__(self) -> "BacklogLimit":
+        try:
+            present = self._get()
+            if present < BACKLOG_LIMIT:
+                self._set(BACKLOG_LIMIT)
+                self._before = present
+                log.info("Raised the audit backlog limit", limit=BACKLOG_LIMIT, previous=present)
+        except (OSError, SourceError) as error:
+            log.warning("Cannot raise the audit backlog limit, logging may be slow", problem=str(error))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            return
+        try:
+            if self._get() == BACKLOG_LIMIT:
+                self._set(self._before)
+        except (OSError, SourceError) as error:
+            log.warning("Cannot restore the audit backlog limit", limit=self._before, problem=str(error))
+
+    def _get(self) -> int:
+        return _STATUS.unpack_from(self._ask(_AUDIT_GET, b""))[5]  # type: ignore[no-any-return] # struct
+
+    def _set(self, limit: int) -> None:
+        status = [0] * 10
+        status[0], status[5] = _STATUS_BACKLOG_LIMIT, limit
+        self._ask(_AUDIT_SET, _STATUS.pack(*status))
+
+    def _ask(self, kind: int, content: bytes) -> bytes:
+        """Send a request; its answer, which is empty if the kernel only says that it is done."""
+        with in_network_namespace(self._namespace, _open_control) as control:
+            length = _HEADER.size + len(content)
+            control.sendto(_HEADER.pack(length, kind, _NLM_F_REQUEST | _NLM_F_ACK, 1, 0) + content, (0, 0))
+            answer = b""
+            while True:
+                data = control.recv(_MESSAGE_BYTES)
+                got = _HEADER.unpack_from(data)[1]
+                if got == kind:
+                    answer = data[_HEADER.size :]
+                elif got == _NLMSG_ERROR:
+                    number = -_ERROR.unpack_from(data, _HEADER.size)[0]
+                    if number:
+                        raise OSError(number, os.strerror(number))
+                    if answer or kind != _AUDIT_GET:
+                        return answer
+                if answer and kind == _AUDIT_GET:
+                    return answer
+
+
+def _open_control() -> socket.socket:
+    control = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_AUDIT)
+    control.settimeout(_CONTROL_TIMEOUT_S)
+    return control

@@ -1,0 +1,133 @@
+"""Process -> container, by its cgroup in ``/proc``; safe against process ids that are used again."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from spo import klog
+from spo.recording.identity import container_of_proc
+
+log = klog.get("log-enricher")
+
+VERIFY_S: Final = 0.25
+"""How long a process is believed to be the same: no machine starts as many as it has ids in that time."""
+GRACE_S: Final = 10.0
+"""How long after its end records of a process may arrive."""
+MAX_PROCESSES: Final = 4096
+_TOLERANCE_MS: Final = 50
+"""Records and start times come from clocks that tick every 4 and 10 ms."""
+_STAT_BYTES: Final = 1024
+_CGROUP_BYTES: Final = 16 << 10
+_START_TIME: Final = 19
+"""Place of field 22 of ``stat`` behind the name of the program, which is in parentheses and can hold any."""
+
+
+class Owner:
+    """What is known of a process."""
+
+    __slots__ = ("container_id", "pod_uid", "start_ticks", "verified_s")
+
+    def __init__(self, start_ticks: int, container_id: str | None, pod_uid: str | None) -> None:
+        self.start_ticks = start_ticks
+        self.container_id = container_id
+        """``None``: it runs in no container."""
+        self.pod_uid = pod_uid
+        self.verified_s = 0.0
+
+
+class Clocks(NamedTuple):
+    """Where the time comes from, all in seconds."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    boot_epoch: Callable[[], float] = lambda: time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    """When the machine was started, since the Unix epoch."""
+
+
+class Owners:
+    """Bounded: of many processes the first ones found are looked up again.
+
+    Args:
+        proc: where the proc file system of the initial pid namespace is mounted.
+    """
+
+    def __init__(self, proc: Path, clocks: Clocks | None = None, *, ticks_per_s: int = 0) -> None:
+        self._proc = str(proc)
+        self._clocks = clocks or Clocks()
+        self._monotonic = self._clocks.monotonic
+        self._ticks_per_s = ticks_per_s or os.sysconf("SC_CLK_TCK")
+        self._owners: dict[int, Owner] = {}
+        self._complained = False
+
+    def find(self, pid: int, time_ms: int) -> Owner | None:
+        """Who owned ``pid`` when a record was made; ``None``: a process that has ended unseen.
+
+        Args:
+            pid: in the initial pid namespace.
+            time_ms: when the record was made, since the Unix epoch.
+        """
+        now_s = self._monotonic()
+        owner = self._owners.get(pid)
+        if owner is not None and now_s - owner.verified_s < VERIFY_S:
+            return owner
+        return self._verify(pid, owner, now_s, time_ms)
+
+    def _verify(self, pid: int, before: Owner | None, now_s: float, time_ms: int) -> Owner | None:
+        # All reads go through one descriptor: it is of this process, also when another one gets its number.
+        try:
+            process = os.open(f"{self._proc}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            return self._gone(pid, before, now_s, error)
+        try:
+            start_ticks = _start_ticks(_read(process, "stat", _STAT_BYTES))
+            same = before is not None and before.start_ticks == start_ticks
+            if same and before is not None and before.container_id is not None:
+                before.verified_s = now_s
+                return before
+            if not same and time_ms + _TOLERANCE_MS < self._start_ms(start_ticks):
+                return before  # of one that had this id before
+            identity = container_of_proc(_read(process, "cgroup", _CGROUP_BYTES).decode("utf-8", "replace"))
+        except (OSError, ValueError) as error:
+            return self._gone(pid, before, now_s, error)
+        finally:
+            os.close(process)
+        owner = Owner(start_ticks, *(identity or (None, None)))
+        owner.verified_s = now_s
+        self._owners.pop(pid, None)
+        if len(self._owners) >= MAX_PROCESSES:
+            del self._owners[next(iter(self._owners))]
+        self._owners[pid] = owner
+        return owner
+
+    def _start_ms(self, start_ticks: int) -> float:
+        return (self._clocks.boot_epoch() + start_ticks / self._ticks_per_s) * 1000
+
+    def _gone(self, pid: int, before: Owner | None, now_s: float, error: Exception) -> Owner | None:
+        if not isinstance(error, FileNotFoundError | ProcessLookupError) and not self._complained:
+            self._complained = True
+            log.error("Cannot look at a process", error=error, pid=pid)
+        if before is not None and now_s - before.verified_s > GRACE_S:
+            self._owners.pop(pid, None)
+            return None
+        return before
+
+
+def _read(process: int, name: str, size: int) -> bytes:
+    opened = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+    try:
+        return os.read(opened, size)
+    finally:
+        os.close(opened)
+
+
+def _start_ticks(stat: bytes) -> int:
+    """Since the start of the machine.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    fields = stat[stat.rfind(b")") + 1 :].split()
+    if len(fields) <= _START_TIME:
+        raise ValueError(f"too short: {stat[:100]!r}")
+    return int(fields[_START_TIME])

@@ -1,0 +1,241 @@
+"""The process: one thread, one loop, ended by SIGTERM."""
+
+import contextlib
+import secrets
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Final, TextIO, cast
+
+from spo import klog
+from spo.probes.log_enricher.counts import Counts
+from spo.probes.log_enricher.enricher import Enricher
+from spo.probes.log_enricher.link import DaemonLink
+from spo.probes.log_enricher.log_file import POLL_S
+from spo.probes.log_enricher.netlink import BacklogLimit
+from spo.probes.log_enricher.output import Output
+from spo.probes.log_enricher.owners import Owners
+from spo.probes.log_enricher.settings import LogEnricherSettings
+from spo.probes.log_enricher.sources import NetlinkSource, RecordSource, open_sources
+from spo.probes.log_enricher.waiting import WaitingRoom
+from spo.rpc.log_enricher import PROTOCOL, Counted, Find, Found, Losses
+
+log = klog.get("log-enricher")
+
+_SESSION_BYTES: Final = 16
+
+
+def run_log_enricher(settings: LogEnricherSettings, verbosity: int) -> None:
+    """Work until SIGTERM or SIGINT.
+
+    Raises:
+        SourceError: a source that was asked for by name does not work.
+    """
+    with contextlib.ExitStack() as stack:
+        ended = stack.enter_context(_ended_by_signal())
+        output = Output(sys.stderr.fileno())
+        stack.callback(_give_output_back, output, verbosity)
+        klog.configure(verbosity, cast("TextIO", output))  # so that all lines keep their order
+        log.info(f"Starting log-enricher on node: {settings.node_name}")
+        log.info("Connecting to local GRPC server")  # the line users look for; it is msgpack
+        sources = open_sources(settings)
+        for source in sources:
+            stack.callback(source.close)
+        if any(isinstance(source, NetlinkSource) for source in sources):
+            stack.enter_context(BacklogLimit(settings.network_namespace))
+        selector = stack.enter_context(selectors.DefaultSelector())
+        loop = _Loop(settings, selector, sources, output)
+        stack.callback(loop.close)
+        loop.run(ended)
+        log.info("Stopped")
+
+
+def _give_output_back(output: Output, verbosity: int) -> None:
+    klog.configure(verbosity)
+    output.close()
+
+
+@contextlib.contextmanager
+def _ended_by_signal() -> Iterator[socket.socket]:
+    """A socket that becomes readable with the first SIGTERM or SIGINT."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        """The wakeup descriptor has done all."""
+
+    with ours, theirs:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, note)
+        previous = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        try:
+            yield ours
+        finally:
+            signal.set_wakeup_fd(previous)
+
+
+class _Loop:
+    """Waits for records, the daemon, our reader and the clock."""
+
+    def __init__(
+        self,
+        settings: LogEnricherSettings,
+        selector: selectors.BaseSelector,
+        sources: list[RecordSource],
+        output: Output,
+    ) -> None:
+        self._settings = settings
+        self._selector = selector
+        self._sources = sources
+        self._output = output
+        self._waiting = WaitingRoom(time.monotonic)
+        self._counts = Counts(secrets.token_hex(_SESSION_BYTES))
+        self._enricher = Enricher(
+            settings.node_name,
+            Owners(settings.proc),
+            self._waiting,
+            self._counts,
+            output.write,
+            printing=settings.printing,
+        )
+        self._link = DaemonLink(
+            settings.daemon_socket,
+            PROTOCOL,
+            selector,
+            self._link_changed,
+            server_uids=settings.daemon_uids,
+            clock=time.monotonic,
+        )
+        self._more: set[RecordSource] = set()
+        self._is_counting = False
+        self._count_s = 0.0
+        self._print_s = 0.0
+        self._poll_s = 0.0
+        self._polls = any(not isinstance(source, NetlinkSource) for source in sources)
+        self._watches_output = False
+        for source in sources:
+            selector.register(source.fileno(), selectors.EVENT_READ, self._pump_of(source))
+
+    def close(self) -> None:
+        """Close the connection to the daemon."""
+        self._link.close()
+
+    def run(self, ended: socket.socket) -> None:
+        """Go round until ``ended`` is readable."""
+        over = False
+
+        def end(_events: int) -> None:
+            nonlocal over
+            over = True
+
+        self._selector.register(ended, selectors.EVENT_READ, end)
+        while not over:
+            for key, events in self._selector.select(self._timeout_s()):
+                ready: Callable[[int], None] = key.data
+                ready(events)
+            now_s = time.monotonic()
+            if self._polls and now_s >= self._poll_s:
+                self._poll_s = now_s + POLL_S
+                self._more.update(self._sources)
+            for source in list(self._more):
+                self._pump(source)
+            self._link.tick()
+            self._ask(now_s)
+            self._count(now_s)
+            self._print(now_s)
+
+    def _pump_of(self, source: RecordSource) -> Callable[[int], None]:
+        return lambda _events: self._more.add(source)
+
+    def _pump(self, source: RecordSource) -> None:
+        if not source.pump(self._enricher.handle, time.monotonic()):
+            self._more.discard(source)
+
+    def _timeout_s(self) -> float | None:
+        if self._more:
+            return 0.0
+        deadlines = [self._link.next_deadline_s(), self._print_s or None, self._count_s or None]
+        if self._link.is_ready:
+            deadlines.append(self._waiting.next_due_s())
+        if self._polls:
+            deadlines.append(self._poll_s)
+        first = min((one for one in deadlines if one is not None), default=None)
+        return None if first is None else max(0.0, first - time.monotonic())
+
+    def _link_changed(self, is_ready: bool) -> None:
+        self._is_counting = False
+        if is_ready:
+            self._waiting.ask_all()
+            self._send_counts()
+
+    def _ask(self, now_s: float) -> None:
+        due_s = self._waiting.next_due_s()
+        if self._link.is_ready and due_s is not None and due_s <= now_s and (wanted := self._waiting.due()):
+            self._link.call(Find(wanted), self._found)
+
+    def _found(self, answer: Found) -> None:
+        for name in answer.waiting:
+            log.info("container ID is still empty, retrying", containerName=name)
+        for container in answer.containers:
+            self._enricher.found(container)
+
+    def _count(self, now_s: float) -> None:
+        """Send what came; without records there is nothing to do, and no need to wake up for it."""
+        if self._count_s == 0.0:
+            if self._enricher.has_news:
+                self._count_s = now_s + self._settings.count_pause_s
+        elif now_s >= self._count_s:
+            self._count_s = 0.0
+            self._enricher.collect()
+            self._send_counts()
+
+    def _send_counts(self) -> None:
+        if self._link.is_ready and not self._is_counting:
+            batch = self._counts.batch(self._losses())
+            if batch is not None:
+                self._is_counting = True
+                self._link.call(batch, self._counted)
+
+    def _counted(self, _: Counted) -> None:
+        self._is_counting = False
+        self._counts.acknowledged()
+        if self._counts.is_waiting:
+            self._send_counts()
+
+    def _losses(self) -> Losses:
+        tally, waiting = self._enricher.tally, self._waiting
+        return Losses(
+            overruns=sum(source.overruns for source in self._sources),
+            gaps=sum(source.gaps for source in self._sources),
+            process_gone=tally.process_gone,
+            no_container=tally.no_container,
+            unknown_container=waiting.expired,
+            backlog_full=waiting.full,
+            unknown_syscall=tally.unknown_syscall,
+            unreadable=sum(source.unreadable for source in self._sources),
+            not_printed=self._output.dropped,
+            merged=self._counts.merged,
+        )
+
+    def _print(self, now_s: float) -> None:
+        if self._output.is_stuck != self._watches_output:
+            self._watches_output = not self._watches_output
+            if self._watches_output:
+                self._selector.register(self._output.fileno(), selectors.EVENT_WRITE, self._output_ready)
+            else:
+                self._selector.unregister(self._output.fileno())
+        if self._output.is_stuck or not self._output.has_lines:
+            self._print_s = 0.0
+        elif self._print_s == 0.0:
+            self._print_s = now_s + self._settings.print_pause_s
+        elif now_s >= self._print_s:
+            self._print_s = 0.0
+            self._output.flush()
+
+    def _output_ready(self, _events: int) -> None:
+        self._output.flush()

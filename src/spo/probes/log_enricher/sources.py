@@ -1,0 +1,167 @@
+"""Where records come from: the kernel, or a log file. One interface for both."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from spo import klog
+from spo.audit.parsing import AVC_TYPE, SECCOMP_TYPE, parse_line, parse_record, serial_of
+from spo.audit.records import Record
+from spo.probes.log_enricher.log_file import LogFile
+from spo.probes.log_enricher.netlink import AuditSocket, SourceError
+from spo.probes.log_enricher.serials import Duplicates, Gaps
+from spo.probes.log_enricher.settings import LogEnricherSettings, Source
+
+log = klog.get("log-enricher")
+
+MESSAGES_PER_ROUND: Final = 512
+"""So that the daemon and our output have their turn while records pour in."""
+_OURS: Final = frozenset({SECCOMP_TYPE, AVC_TYPE})
+
+Handle = Callable[[Record], object]
+
+
+class RecordSource(Protocol):
+    """Something that gives records when it is ready."""
+
+    @property
+    def overruns(self) -> int:
+        """Times that records were dropped, in unknown number."""
+
+    @property
+    def gaps(self) -> int:
+        """Serial numbers that are missing."""
+
+    @property
+    def unreadable(self) -> int:
+        """What should have been a record, and could not be read."""
+
+    def fileno(self) -> int:
+        """For a selector: readable when there may be records."""
+
+    def pump(self, handle: Handle, now_s: float) -> bool:
+        """Hand over some records; whether there may be more."""
+
+    def close(self) -> None:
+        """Read no more."""
+
+
+class NetlinkSource:
+    """Records straight from the kernel."""
+
+    def __init__(self, audit: AuditSocket, duplicates: Duplicates | None = None) -> None:
+        self._audit = audit
+        self._is_new = duplicates.is_new if duplicates else None  # the kernel itself says nothing twice
+        self._gaps = Gaps()
+        self.unreadable = 0
+
+    @property
+    def overruns(self) -> int:
+        """See :class:`RecordSource`."""
+        return self._audit.overruns
+
+    @property
+    def gaps(self) -> int:
+        """See :class:`RecordSource`."""
+        return self._gaps.lost
+
+    def fileno(self) -> int:
+        """See :class:`RecordSource`."""
+        return self._audit.fileno()
+
+    def pump(self, handle: Handle, now_s: float) -> bool:
+        """See :class:`RecordSource`."""
+        gaps = self._gaps
+        messages = 0
+        for kind, text in self._audit.read(MESSAGES_PER_ROUND):
+            messages += 1
+            record = parse_record(kind, text) if kind in _OURS else None
+            if record is not None:
+                serial: int | None = record.serial
+                if self._is_new is None or self._is_new(record):
+                    handle(record)
+            else:
+                self.unreadable += kind == SECCOMP_TYPE
+                serial = serial_of(text)
+            if serial is not None:
+                if serial == gaps.last + 1:
+                    gaps.last = serial
+                else:
+                    gaps.add(serial, now_s)
+        gaps.settle(now_s)
+        return messages == MESSAGES_PER_ROUND
+
+    def close(self) -> None:
+        """See :class:`RecordSource`."""
+        self._audit.close()
+
+
+class FileSource:
+    """Records from a log file; also one that several daemons write, so each record is taken once."""
+
+    overruns = 0
+    gaps = 0
+
+    def __init__(self, file: LogFile, duplicates: Duplicates) -> None:
+        self._file = file
+        self._is_new = duplicates.is_new
+
+    @property
+    def unreadable(self) -> int:
+        """See :class:`RecordSource`."""
+        return self._file.too_long
+
+    def fileno(self) -> int:
+        """See :class:`RecordSource`."""
+        return self._file.fileno()
+
+    def pump(self, handle: Handle, now_s: float) -> bool:
+        """See :class:`RecordSource`."""
+        lines = self._file.read()
+        for line in lines:
+            record = parse_line(line)
+            if record is not None and self._is_new(record):
+                handle(record)
+        return bool(lines)
+
+    def close(self) -> None:
+        """See :class:`RecordSource`."""
+        self._file.close()
+
+
+def open_sources(settings: LogEnricherSettings) -> list[RecordSource]:
+    """Those that are wanted, or the best one.
+
+    Raises:
+        SourceError: the kernel is wanted and refuses; files are waited for.
+    """
+    if settings.sources:
+        return _open_all(settings)
+    try:
+        return [_netlink(settings)]
+    except SourceError as error:
+        log.warning("Cannot read audit records from the kernel, using a log file", problem=str(error))
+    path = settings.audit_log if settings.audit_log.exists() else settings.syslog
+    return [_file(settings, Source.AUDIT_LOG if path == settings.audit_log else Source.SYSLOG, Duplicates())]
+
+
+def _open_all(settings: LogEnricherSettings) -> list[RecordSource]:
+    duplicates = Duplicates()
+    is_only = len(settings.sources) == 1
+    return [
+        _netlink(settings, None if is_only else duplicates)
+        if source is Source.NETLINK
+        else _file(settings, source, duplicates)
+        for source in dict.fromkeys(settings.sources)
+    ]
+
+
+def _netlink(settings: LogEnricherSettings, duplicates: Duplicates | None = None) -> NetlinkSource:
+    source = NetlinkSource(AuditSocket(settings.network_namespace), duplicates)
+    log.info("Reading from netlink audit multicast")
+    return source
+
+
+def _file(settings: LogEnricherSettings, source: Source, duplicates: Duplicates) -> FileSource:
+    path = settings.audit_log if source is Source.AUDIT_LOG else settings.syslog
+    log.info(f"Reading from file {path}")
+    return FileSource(LogFile(path), duplicates)
