@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.fakes.onenode_api import Api, running_api
+from tests.fakes.webhook_configuration import (
+    GROUP,
+    MERGE,
+    MUTATING,
+    POD,
+    PODS,
+    configure,
+    create,
+    rule,
+    webhook,
+)
 from tests.fakes.webhook_server import (
     Call,
     Reply,
@@ -27,48 +36,6 @@ from tests.fakes.webhook_server import (
 
 Obj = dict[str, Any]
 
-GROUP = "/apis/admissionregistration.k8s.io/v1"
-MUTATING = f"{GROUP}/mutatingwebhookconfigurations"
-PODS = "/api/v1/namespaces/default/pods"
-POD = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {"name": "p"},
-    "spec": {"containers": [{"name": "c", "image": "i"}]},
-}
-MERGE = {"Content-Type": "application/merge-patch+json"}
-
-
-def rule(*resources: str, operations: tuple[str, ...] = ("*",), group: str = "") -> Obj:
-    return {
-        "operations": list(operations),
-        "apiGroups": [group],
-        "apiVersions": ["*"],
-        "resources": list(resources),
-    }
-
-
-def webhook(hook: WebhookServer, name: str = "w.example.com", **more: Any) -> Obj:
-    return {
-        "name": name,
-        "clientConfig": hook.client_config(f"/{name}"),
-        "rules": [rule("pods")],
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "timeoutSeconds": 1,
-        **more,
-    }
-
-
-async def configure(api: Api, *webhooks: Obj, name: str = "w", kind: str = "Mutating") -> None:
-    body = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": f"{kind}WebhookConfiguration",
-        "metadata": {"name": name},
-        "webhooks": list(webhooks),
-    }
-    await api.call("POST", f"{GROUP}/{kind.lower()}webhookconfigurations", body, 201)
-
 
 @pytest.fixture
 async def hook(tmp_path: Path) -> AsyncIterator[WebhookServer]:
@@ -80,10 +47,6 @@ async def hook(tmp_path: Path) -> AsyncIterator[WebhookServer]:
 async def api() -> AsyncIterator[Api]:
     async with running_api() as running:
         yield running
-
-
-async def create(api: Api, body: Obj = POD, path: str = PODS) -> httpx2.Response:
-    return await api.client.post(path, json=body)
 
 
 # Faults
@@ -418,76 +381,6 @@ async def test_service_without_endpoints_and_port_is_named(api: Api, hook: Webho
     config["service"] = {"namespace": "default", "name": "h", "port": 8443}
     await api.merge(f"{MUTATING}/w", {"webhooks": [webhook(hook, clientConfig=config)]})
     assert 'no service port 8443 found for service "h"' in (await create(api)).json()["message"]
-
-
-# Controllers
-
-
-def deployment(replicas: int = 3) -> Obj:
-    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "d"},
-        "spec": {"replicas": replicas, "selector": {"matchLabels": {"a": "b"}}, "template": template},
-    }
-
-
-async def until_pods(api: Api, count: int) -> list[Obj]:
-    items: list[Obj] = []
-    for _ in range(2000):
-        items = (await api.call("GET", PODS))["items"]
-        if len(items) == count:
-            break
-        await asyncio.sleep(0.002)
-    assert len(items) == count
-    return items
-
-
-async def test_pods_of_a_deployment_are_reviewed_each_once(api: Api, hook: WebhookServer) -> None:
-    hook.handler = patch({"op": "add", "path": "/metadata/annotations", "value": {"seen": "yes"}})
-    await configure(api, webhook(hook, rules=[rule("pods", operations=("CREATE",))]))
-    await api.call("POST", "/apis/apps/v1/namespaces/default/deployments", deployment(), 201)
-    pods = await until_pods(api, 3)
-    assert all(pod["metadata"]["annotations"] == {"seen": "yes"} for pod in pods)
-    assert len(hook.calls) == 3
-    user = hook.calls[0].request["userInfo"]["username"]
-    assert user == "system:serviceaccount:kube-system:replicaset-controller"
-
-
-async def test_job_and_daemon_set_pods_are_reviewed(api: Api, hook: WebhookServer) -> None:
-    await configure(api, webhook(hook, rules=[rule("pods", operations=("CREATE",))]))
-    await api.call("POST", "/api/v1/nodes", {"metadata": {"name": "n"}}, 201)
-    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
-    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
-    daemon_set = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}, "spec": spec}
-    await api.call("POST", "/apis/apps/v1/namespaces/default/daemonsets", daemon_set, 201)
-    await until_pods(api, 1)
-    job_spec = {"template": {"spec": {**template["spec"], "restartPolicy": "Never"}}}
-    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": job_spec}
-    await api.call("POST", "/apis/batch/v1/namespaces/default/jobs", job, 201)
-    await until_pods(api, 2)
-    users = {call.request["userInfo"]["username"].rpartition(":")[2] for call in hook.calls}
-    assert users == {"daemon-set-controller", "job-controller"}
-
-
-async def test_refused_pods_come_when_the_webhook_is_there(api: Api, tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    async with webhook_server(tmp_path) as certificates:
-        config = {**certificates.client_config(), "url": f"https://127.0.0.1:{port}/"}
-        await configure(api, webhook(certificates, clientConfig=config))
-    await api.call("POST", "/apis/apps/v1/namespaces/default/deployments", deployment(2), 201)
-    for _ in range(2000):
-        sets = (await api.call("GET", "/apis/apps/v1/namespaces/default/replicasets"))["items"]
-        if sets and sets[0]["status"].get("conditions"):
-            break
-        await asyncio.sleep(0.002)
-    assert "connection refused" in json.dumps(sets[0]["status"]["conditions"])
-    assert not (await api.call("GET", PODS))["items"]
-    async with webhook_server(tmp_path, port=port):
-        await until_pods(api, 2)
 
 
 async def test_patches_at_the_same_time_are_all_kept(api: Api, hook: WebhookServer) -> None:
