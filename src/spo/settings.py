@@ -77,6 +77,8 @@ class DaemonSettings:
     """Address that answers ``/healthz`` and ``/readyz``; empty: all."""
     health_port: int = 8085
     """Port of the same."""
+    enricher_socket: PurePosixPath | None = None
+    """Where the log enricher of this node is served; ``None``: it is not enabled."""
     cache_sync_timeout_s: float = 120.0
     """How long to wait for the first list of every watched kind."""
     report_delay_s: float = 0.2
@@ -85,10 +87,11 @@ class DaemonSettings:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read ``NODE_NAME``, ``OPERATOR_NAMESPACE``, ``RESTRICT_TO_NAMESPACE``, ``SPOD_NAME``,
-        ``SPO_HOST_ROOT``, ``SPO_HEALTH_ADDRESS``.
+        ``SPO_HOST_ROOT``, ``SPO_HEALTH_ADDRESS``, ``SPO_ENRICHER_SOCKET``.
         """
         operator_namespace = _required(env, "OPERATOR_NAMESPACE")
         health_host, health_port = _address(env, "SPO_HEALTH_ADDRESS", ":8085")
+        enricher_socket = env.get("SPO_ENRICHER_SOCKET")
         return cls(
             node_name=_required(env, "NODE_NAME"),
             operator_namespace=operator_namespace,
@@ -97,6 +100,7 @@ class DaemonSettings:
             health_host=health_host,
             health_port=health_port,
             host_root=PurePosixPath(env.get("SPO_HOST_ROOT") or "/"),
+            enricher_socket=PurePosixPath(enricher_socket) if enricher_socket else None,
         )
 
 

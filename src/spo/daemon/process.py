@@ -15,6 +15,7 @@ from spo.api.spod import SPODS
 from spo.controller import Controller, run_until_stopped
 from spo.controller.cache_sync import caches_synced
 from spo.controller.health import Check, HealthServer
+from spo.daemon.enricher_service import EnricherSide
 from spo.daemon.file_changes import FileChanges
 from spo.daemon.metrics import SeccompProfileMetrics
 from spo.daemon.node_status import NodeStatusReporter
@@ -184,4 +185,8 @@ async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:
         # Alive while the event loop answers: an API server that is away is no reason for a restart.
         checks: dict[str, Check] = {"/healthz": str, "/readyz": daemon.what_is_missing}
         health = HealthServer(settings.health_host, settings.health_port, checks)
-        await run_until_stopped(daemon.run, health.run)
+        parts = [daemon.run, health.run]
+        if settings.enricher_socket is not None:
+            enricher = EnricherSide(client, settings.node_name, Path(settings.enricher_socket), REGISTRY)
+            parts.append(enricher.run)
+        await run_until_stopped(*parts)

@@ -24,7 +24,15 @@ def test_help_lists_the_commands() -> None:
     done = run("--help")
     assert done.returncode == 0
     commands = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines()]
-    assert commands == ["bpf-recorder", "daemon", "manager", "non-root-enabler", "version", "webhook"]
+    assert commands == [
+        "bpf-recorder",
+        "daemon",
+        "log-enricher",
+        "manager",
+        "non-root-enabler",
+        "version",
+        "webhook",
+    ]
 
 
 def test_unknown_command_is_a_usage_error() -> None:

@@ -1,0 +1,124 @@
+"""What the daemon does for the process ``log-enricher`` of its node: name containers, take counts."""
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from spo import klog
+from spo.daemon.audit_metrics import AuditMetrics
+from spo.daemon.enricher_pods import ENRICHER_PODS, ContainerDirectory, PodContainers, project_pod
+from spo.kube.client import KubeClient
+from spo.kube.clock import SYSTEM_CLOCK, Clock
+from spo.kube.informer import Informer
+from spo.names import ROOTLESS_UID
+from spo.rpc.asyncio_server import AsyncioServer
+from spo.rpc.errors import RpcError
+from spo.rpc.listener import Listener, SocketPlace
+from spo.rpc.log_enricher import PROTOCOL, Count, Counted, Find, Losses, Request
+from spo.rpc.server import Peer
+
+log = klog.get("enricher-spod")
+
+CLIENT_UIDS: Final = frozenset({0, ROOTLESS_UID})
+_MAX_SESSIONS: Final = 8
+
+Observer = Callable[[Count], None]
+"""Told of every batch, once: recordings from the log are made of it."""
+
+
+class _Session:
+    """One run of the process ``log-enricher``."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.losses = Losses()
+
+
+class EnricherService:
+    """Answers the enricher.
+
+    Args:
+        observe: see :data:`Observer`.
+    """
+
+    def __init__(
+        self, directory: ContainerDirectory, metrics: AuditMetrics, observe: Observer | None = None
+    ) -> None:
+        self._directory = directory
+        self._metrics = metrics
+        self._observe = observe
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+
+    def handle(self, _: Peer, request: Request) -> msgspec.Struct:
+        """The answer to one request."""
+        match request:
+            case Find():
+                return self._directory.find(request.containers)
+            case Count():
+                return self._count(request)
+
+    async def serve(self, socket: Path) -> None:
+        """Listen until cancelled; without a place to listen the rest of the daemon goes on."""
+        place = SocketPlace(path=socket, uid=os.getuid(), gid=os.getgid())
+        try:
+            with Listener(place) as listener:
+                log.info("Starting GRPC API server", socket=str(socket))  # the line; it is msgpack
+                await AsyncioServer(
+                    listener.socket, PROTOCOL, self.handle, allowed_uids={*CLIENT_UIDS, os.getuid()}
+                ).run()
+        except RpcError as error:
+            log.error("Cannot serve the log enricher", error=error)
+
+    def _count(self, batch: Count) -> Counted:
+        session = self._sessions.setdefault(batch.session, _Session())
+        self._sessions.move_to_end(batch.session)
+        if len(self._sessions) > _MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+        if batch.number <= session.number:
+            return Counted()  # our answer got lost, not the batch
+        session.number = batch.number
+        for entry in batch.entries:
+            self._metrics.add(entry)
+        self._metrics.lost(session.losses, batch.losses)
+        session.losses = batch.losses
+        if self._observe is not None:
+            self._observe(batch)
+        return Counted()
+
+
+class EnricherSide:
+    """The part of the daemon that serves the enricher: its own look at the pods of the node, and the socket.
+
+    Args:
+        observe: see :data:`Observer`.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        node: str,
+        socket: Path,
+        registry: CollectorRegistry,
+        *,
+        observe: Observer | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        directory = ContainerDirectory()
+        self._pods: Informer[PodContainers] = Informer(
+            client, ENRICHER_PODS, project=project_pod, field_selector=f"spec.nodeName={node}", clock=clock
+        )
+        self._pods.add_listener(directory.observed)
+        self._service = EnricherService(directory, AuditMetrics(registry, node, directory.has_pod), observe)
+        self._socket = socket
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pods.run())
+            group.create_task(self._service.serve(self._socket))
