@@ -23,7 +23,7 @@ _SECCOMP_BODY: Final = re.compile(
     _STAMP + rb"(?:(?:auid|uid|gid|ses)=[\w-]{1,20} ){0,4}"
     rb'(?:subj=[^"\n]{1,4096}? )?'
     rb"pid=(\d{1,10}) comm=(" + _TEXT + rb") exe=(" + _TEXT + rb") "
-    rb"sig=\d{1,3} arch=([0-9a-f]{1,8}) syscall=(-?\d{1,10})\b"
+    rb"sig=\d{1,3} arch=([0-9a-f]{1,8}) syscall=(-?\d{1,10}) compat="
 )
 _OTHER_BODY: Final = re.compile(_STAMP)
 _AVC: Final = re.compile(rb"avc:  ?(?:denied|granted)  ?\{ ([a-z0-9_]+(?: [a-z0-9_]+)*) \} for  ?")
