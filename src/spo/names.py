@@ -57,7 +57,7 @@ MANAGER_LEASE: Final = "security-profiles-operator-lock"
 """Lease of the manager's leader election."""
 
 SYSCALLS_BY_ARCHITECTURE_ANNOTATION: Final = "spo.x-k8s.io/syscalls-by-architecture"
-"""On recorded profiles of several architectures: JSON object, architecture -> sorted names of its syscalls."""
+"""On recorded profiles of several architectures: JSON object, architecture -> sorted names of syscalls."""
 
 RUNTIME_BASE_ANNOTATION: Final = "spo.x-k8s.io/runtime-base"
 """On recorded profiles: JSON list of the syscalls that are allowed for the container runtime only."""
@@ -144,10 +144,13 @@ RECORDED_UNDER_ANNOTATION: Final = "spo.x-k8s.io/recorded-under"
 """On recorded profiles: the localhost profile under which the container ran."""
 
 SNAPSHOT_ANNOTATION: Final = "spo.x-k8s.io/snapshot"
-"""On recordings, written by users: RFC 3339 time; profiles of running pods are written once for each value."""
+"""On recordings, written by users: RFC 3339 time; running pods get their profiles once for each value."""
 
 SNAPSHOT_OF_ANNOTATION: Final = "spo.x-k8s.io/snapshot-of"
 """On recorded profiles: the snapshot that they are from."""
+
+SYSCALL_COVERAGE_ANNOTATION: Final = "spo.x-k8s.io/syscall-coverage"
+"""On merged profiles: JSON object with ``total`` pods, and in how many of them each syscall is allowed."""
 
 RECORDING_FINALIZER: Final = "active-seccomp-profile-recording-lock"
 """On recordings; set and dropped by spo.manager: a pod is being recorded."""

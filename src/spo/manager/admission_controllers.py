@@ -111,6 +111,11 @@ class AdmissionControllers:
             *self._secrets,
         )
 
+    @property
+    def recordings(self) -> Informer[ProfileRecording]:
+        """One of :attr:`informers`: there need not be a second one."""
+        return self._recordings
+
     async def run(self) -> None:
         """Work until cancelled; :attr:`informers` run, and have their first lists."""
         self._listen()

@@ -16,6 +16,7 @@ from spo.manager.cluster_view import REFERENCE_INDEX, SPOD_INDEX, ClusterView, r
 from spo.manager.fresh_references import FreshReferences, list_references
 from spo.manager.liveness import NodeLiveness
 from spo.manager.profile_store import ProfileStore
+from spo.manager.recording.process import RecordingControllers
 from spo.manager.records import (
     NodeReport,
     NodeState,
@@ -52,12 +53,14 @@ class Manager:
         """Follow the cluster and reconcile, until cancelled."""
         informers = _Informers(self._client, self._settings, self._clock)
         admission = AdmissionControllers(self._client, self._settings, informers.profiles, self._clock)
+        recordings = RecordingControllers(self._client, informers.profiles, admission.recordings, self._clock)
         followed: tuple[Informer[Any], ...] = (*informers.all, *admission.informers)
         async with asyncio.TaskGroup() as group:
             for informer in followed:
                 group.create_task(informer.run())
             await caches_synced(followed, self._settings.cache_sync_timeout_s)
             group.create_task(admission.run())
+            group.create_task(recordings.run())
             await self._controller(informers).run()
 
     def _controller(self, informers: "_Informers") -> Controller:

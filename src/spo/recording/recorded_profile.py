@@ -19,6 +19,7 @@ from spo.names import (
     RECORDING_LOST_ANNOTATION,
     RUNTIME_BASE_ANNOTATION,
     SNAPSHOT_OF_ANNOTATION,
+    SYSCALL_COVERAGE_ANNOTATION,
     SYSCALLS_BY_ARCHITECTURE_ANNOTATION,
 )
 from spo.profiles.withheld import is_partial
@@ -36,6 +37,7 @@ OUR_ANNOTATIONS: Final = (
     RECORDING_LOST_ANNOTATION,
     RECORDED_UNDER_ANNOTATION,
     SNAPSHOT_OF_ANNOTATION,
+    SYSCALL_COVERAGE_ANNOTATION,
 )
 """All that a recording says in annotations; a later recording replaces every one of them."""
 

@@ -1,0 +1,1 @@
+"""Status and finalizers of ProfileRecordings, and the merging of what single pods gave."""
