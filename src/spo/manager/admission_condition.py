@@ -1,6 +1,6 @@
 """Condition ``Ready`` of bindings and recordings: whether new pods of their namespace pass the webhook."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from spo.api.meta import Condition, ObjectMeta
@@ -33,16 +33,23 @@ class AdmissionCondition:
         self._scope = scope
         self._namespace_labels = namespace_labels
 
-    async def of(self, webhook: str, metadata: ObjectMeta, message: str = "") -> tuple[Condition, Result]:
+    async def of(
+        self, webhook: str, metadata: ObjectMeta, present: Sequence[Condition], message: str = ""
+    ) -> tuple[Condition, Result]:
         """The condition of an object, and when to look again.
 
         Args:
             webhook: name of the webhook that acts on the object.
             metadata: of the object.
+            present: conditions that its status has.
             message: what else there is to say.
         """
         namespace = metadata.namespace or ""
         wait_s = self._scope.settles_in_s(webhook, namespace)
+        # A manager that has just taken over cannot know for how long the configuration has been there.
+        was_active = any(one.type == READY and one.reason == ACTIVE for one in present)
+        if was_active and (wait_s is not None or not self._scope.known):
+            wait_s = 0.0
         if metadata.deletion_timestamp:
             return _condition("False", "Deleting", "it is being deleted", metadata), DONE
         if wait_s is None:

@@ -16,6 +16,8 @@ class AdmissionScope:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._since: dict[tuple[str, str], float] = {}
+        self.known = False
+        """Whether the configuration was looked at since this manager leads."""
         self._bundle: tuple[bytes | None, float] | None = None
         self._selectors: Mapping[str, LabelSelector] = {}
         self._listeners: list[Callable[[str, str], None]] = []
@@ -37,6 +39,7 @@ class AdmissionScope:
             selectors: name of a webhook -> namespaces that the user wants it to see instead.
             bundle: the CAs in it.
         """
+        self.known = True
         now = self._clock.monotonic()
         covered = {(webhook, one) for webhook, names in namespaces.items() for one in names}
         changed = covered ^ self._since.keys()

@@ -14,6 +14,7 @@ from spo import klog
 from spo.api.meta import ObjectMeta
 from spo.api.secret import AUTHORITY, CERTIFICATE, KEY, TLS_SECRET, Secret
 from spo.controller import Result
+from spo.errors import TerminalError
 from spo.kube.clock import Clock
 from spo.manager.admission_scope import AdmissionScope
 from spo.manager.certificates import (
@@ -34,6 +35,17 @@ PREVIOUS: Final = "previous.crt"
 CHECK_S: Final = 3600.0
 WAIT_FOR_TRUST_S: Final = 1.0
 WAIT_FOR_REPLICAS_S: Final = 5.0
+
+
+class UnusableAuthorityError(TerminalError):
+    """The Secret of the CA was changed into something that cannot issue certificates."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"Secret {WEBHOOK_AUTHORITY}: {self.problem}; delete it to get a new CA"
 
 
 class Secrets(Protocol):
@@ -114,7 +126,10 @@ class CertificateKeeper:
     async def _issue(self, authority: Secret, problem: str, now: datetime) -> None:
         log.info("Issuing the certificate of the webhooks", problem=problem)
         ca = authority.data[CERTIFICATE]
-        issued: Issued = new_server_certificate(ca, authority.data[KEY], self._names, now)
+        try:
+            issued: Issued = new_server_certificate(ca, authority.data[KEY], self._names, now)
+        except ValueError as error:
+            raise UnusableAuthorityError(str(error)) from error
         data = {CERTIFICATE: issued.certificate, KEY: issued.key, AUTHORITY: ca}
         await self._secrets.write(_secret(WEBHOOK_CERTIFICATE, data, issued.facts))
 

@@ -161,8 +161,10 @@ class ProfileBindingReconciler:
                 f"{reference_.kind} {reference_.name!r} does not exist in {namespace}: "
                 "the pods that it would be bound to are refused"
             )
-        condition, again = await self._condition.of(BINDING_WEBHOOK, binding.metadata, missing)
         present = binding.status or ProfileBindingStatus()
+        condition, again = await self._condition.of(
+            BINDING_WEBHOOK, binding.metadata, present.conditions, missing
+        )
         now = format_time(self._clock.now())
         wanted = ProfileBindingStatus(
             conditions=set_condition(present.conditions, condition, now)[0],

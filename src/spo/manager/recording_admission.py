@@ -30,12 +30,12 @@ class RecordingAdmissionReconciler:
         recording = self._store.get(request.namespace, request.name)
         if recording is None or recording.metadata.deletion_timestamp:
             return DONE
+        present = recording.status.conditions if recording.status else []
         problem = _problem(recording)
         if problem:
             condition, again = _unsupported(recording, problem), DONE
         else:
-            condition, again = await self._condition.of(RECORDING_WEBHOOK, recording.metadata)
-        present = recording.status.conditions if recording.status else []
+            condition, again = await self._condition.of(RECORDING_WEBHOOK, recording.metadata, present)
         conditions, changed = set_condition(present, condition, format_time(self._clock.now()))
         if not changed:
             return again
