@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from onenode import causes
-from onenode.admission import admit_create, check_namespace
+from onenode.admission import admit_create, check_namespace, check_pod_security
 from onenode.authorization.escalation import check_escalation
 from onenode.bodies import Body, decode_object, duplicate_fields
 from onenode.causes import Cause
@@ -209,6 +209,7 @@ class Write:
         if strategy.counts_generation:
             metadata["generation"] = 1
         self._raise_if_invalid(obj, validate_metadata(metadata, self.resource) + self._causes(obj, None))
+        self.warnings += check_pod_security(self.context, self.resource, obj)
         await self._judged("CREATE", obj, None)
         self.warnings += finalizer_warnings(metadata) + strategy.warn(obj)
         return Written(self._store_new(obj), 201, self.warnings)
@@ -274,6 +275,9 @@ class Write:
             times = 3 if self.resource.custom else 1
             found += validate_metadata(metadata, self.resource) * times
         self._raise_if_invalid(obj, found + self._causes(obj, old))
+        if self.subresource == SUBRESOURCE or not (self.subresource or self.resource.stored_as == "pods"):
+            # A change of a pod itself cannot make it worse.
+            self.warnings += check_pod_security(self.context, self.resource, obj)
         await self._judged("UPDATE", obj, old)
         if (metadata.get("finalizers") or []) != (old["metadata"].get("finalizers") or []):
             self.warnings += finalizer_warnings(metadata)

@@ -16,7 +16,7 @@ from tests.contract.kube_api_replay import replay_all, scenario_numbers
 GREEN = (
     *("04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "15", "16", "18", "19", "20"),
     *("21", "22", "24", "25", "26", "27", "28", "29", "31", "32", "33", "34", "35", "36", "37", "38"),
-    *("39", "40", "41", "45", "46", "47", "48", "49", "50", "51", "52", "53", "54", "56", "57", "58"),
+    *("39", "40", "41", "42", "45", "46", "47", "48", "49", "50", "51", "52", "53", "54", "56", "57", "58"),
     *("59", "60", "61", "62"),
 )
 
@@ -30,7 +30,6 @@ OPEN = {
         "the recorded store was compacted by hand between the steps; here everything is compacted at once",
     ),
     "30": (0, "the Table of a pod that a kubelet runs: the scenario needs the recorded node"),
-    "42": (19, "PodSecurity is not enforced"),
     "43": (6, "a forbidden change of a pod is told without the difference as Go prints it"),
     "44": (0, "logs and streams of a pod that a kubelet runs: the scenario needs the recorded node"),
     "55": (2, "describe of a pod and node that a kubelet runs: the scenario needs the recorded node"),
