@@ -33,14 +33,6 @@ def test_help_lists_the_commands() -> None:
         "version",
         "webhook",
     ]
-        "bpf-recorder",
-        "daemon",
-        "log-enricher",
-        "manager",
-        "non-root-enabler",
-        "version",
-        "webhook",
-    ]
 
 
 def test_unknown_command_is_a_usage_error() -> None:
