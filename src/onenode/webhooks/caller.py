@@ -73,6 +73,7 @@ class Caller:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._clients: OrderedDict[str, httpx2.AsyncClient] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def ask(self, config: Obj, review: Obj, timeout_s: int) -> bytes:
         """Send a review; the body of the answer.
@@ -106,6 +107,7 @@ class Caller:
         while self._clients:
             _, client = self._clients.popitem()
             await client.aclose()
+        await asyncio.gather(*self._closing)
 
     def _client(self, ca_bundle: str) -> httpx2.AsyncClient:
         import httpx2  # noqa: PLC0415 - see ask()
@@ -125,7 +127,9 @@ class Caller:
         if len(self._clients) > _MOST_CLIENTS:
             _, oldest = self._clients.popitem(last=False)
             # A call that still uses it fails as if the connection broke.
-            self._closing = asyncio.get_running_loop().create_task(oldest.aclose())
+            task = asyncio.get_running_loop().create_task(oldest.aclose())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
         return client
 
     # Services

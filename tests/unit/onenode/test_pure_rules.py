@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onenode.cel_rules import validate_rules
+from onenode.cel_rules import has_rules, validate_rules
 from onenode.schema import validate_custom_resource
 
 STRING: dict[str, Any] = {"type": "string"}
@@ -148,3 +148,9 @@ def test_rules_wait_until_the_schema_is_met() -> None:
 def test_an_endless_expression_is_refused_instead_of_compiled() -> None:
     [text] = messages(with_rule(STRING, "self" + ".a" * 50_000), "b")
     assert text.startswith('x: Invalid value: "string": the expression is longer than 8000 characters')
+
+
+def test_schemas_are_told_apart_when_memory_is_used_again() -> None:
+    for number in range(3000):
+        rules = {"x-kubernetes-validations": [{"rule": "true"}]} if number % 2 else {}
+        assert has_rules({"type": "object", **rules}) is bool(number % 2)
