@@ -30,10 +30,8 @@ def test_logs_are_found_by_the_name_of_the_workload(cluster: Cluster, workload: 
 def test_containers_have_the_documented_names(cluster: Cluster) -> None:
     names = "jsonpath={.spec.template.spec['initContainers','containers'][*].name}"
     found = operator(cluster, "get", DAEMONS, f"--output={names}").split()
-    assert found[:2] == [
-        "non-root-enabler",
-        OPERATOR,
-    ]  # in this order: kubectl logs takes the first container
+    # In this order: kubectl logs takes the first container.
+    assert found[:2] == ["non-root-enabler", OPERATOR]
     assert set(found[2:]) <= {"selinuxd", "log-enricher", "bpf-recorder", "metrics"}
 
 
