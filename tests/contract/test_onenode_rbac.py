@@ -216,10 +216,13 @@ def test_token_reviews(cluster: DevCluster) -> None:
 
 
 PROFILES = f"seccompprofiles.{GROUP}"
+RECORDINGS = f"profilerecordings.{GROUP}"
 STATUSES = f"securityprofilenodestatuses.{GROUP}"
 RIGHTS = {
     DAEMON: {
-        ("t", PROFILES): "list watch",
+        # It writes the profiles that it recorded, never their status.
+        ("t", PROFILES): "get list watch create patch",
+        ("t", RECORDINGS): "list watch",
         ("t", "pods"): "list watch",
         ("", "nodes"): "get",
         (OPERATOR, STATUSES): "get list watch create patch",
@@ -227,8 +230,10 @@ RIGHTS = {
         ("t", "events"): "create patch",
     },
     MANAGER: {
-        ("t", PROFILES): "get list watch patch",
+        ("t", PROFILES): "get list watch create patch delete",
         ("t", f"{PROFILES}/status"): "patch",
+        ("t", RECORDINGS): "get list watch patch",
+        ("t", f"{RECORDINGS}/status"): "patch",
         ("t", "pods"): "list watch",
         ("", "nodes"): "list watch",
         (OPERATOR, STATUSES): "list watch",
@@ -236,7 +241,14 @@ RIGHTS = {
     },
 }
 VERBS = "get list watch create update patch delete deletecollection"
-RESOURCES = (f"{PROFILES}/status", "secrets", "configmaps", "serviceaccounts", f"clusterroles.{RBAC}")
+RESOURCES = (
+    f"{PROFILES}/status",
+    f"{RECORDINGS}/status",
+    "secrets",
+    "configmaps",
+    "serviceaccounts",
+    f"clusterroles.{RBAC}",
+)
 
 
 @pytest.mark.parametrize("account", [DAEMON, MANAGER])
@@ -284,15 +296,20 @@ def request(
             return json.load(error)
 
 
-@pytest.mark.parametrize("subresource", ["", "/status"])
-def test_daemon_token_may_not_write_profiles(cluster: DevCluster, subresource: str) -> None:
+@pytest.mark.parametrize(
+    ("subresource", "methods"),
+    [("", {"PUT": "json"}), ("/status", {"PATCH": "merge-patch+json", "PUT": "json"})],
+)
+def test_daemon_token_may_not_replace_profiles_nor_write_their_status(
+    cluster: DevCluster, subresource: str, methods: dict[str, str]
+) -> None:
     token = run(cluster, "-n", OPERATOR, "create", "token", "spod").stdout.strip()
     url = f"/apis/{GROUP}/v1beta1/namespaces/t/seccompprofiles"
     assert run(cluster, f"--token={token}", "get", "--raw", url).returncode == 0
     body = (
         {"status": {"status": "Installed"}} if subresource else {"spec": {"defaultAction": "SCMP_ACT_KILL"}}
     )
-    for method, media in (("PATCH", "merge-patch+json"), ("PUT", "json")):
+    for method, media in methods.items():
         refused = request(cluster, method, f"{url}/p{subresource}", body, token, media)
         verb = {"PATCH": "patch", "PUT": "update"}[method]
         assert refused["code"] == 403
