@@ -71,6 +71,7 @@ replay: setup ## Print which recorded scenarios onenode answers as a real API se
 
 bench: setup bpf ## Measure; results go to bench/RESULTS.md
 	$(PYTHON) bench/profile_latency.py
+	$(PYTHON) bench/webhook.py
 	$(PYTHON) bench/recorder.py
 	$(PYTHON) bench/recorder_process.py
 

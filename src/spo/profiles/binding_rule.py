@@ -30,11 +30,17 @@ class BindingRule(NamedTuple):
     rank: tuple[int, int]
     """How specific the binding is: the greater one wins."""
 
-    def matches(self, image: str, labels: Mapping[str, str]) -> bool:
-        """Whether it is about containers with this image in a pod with these labels."""
-        if self.selector is not None and not selects(self.selector, labels):
+    def matches(self, image: str, parsed: ImageReference | None, labels: Mapping[str, str]) -> bool:
+        """Whether it is about containers with this image in a pod with these labels.
+
+        Args:
+            image: as the container has it.
+            parsed: the same, by :func:`spo.profiles.image_reference.parse_image`.
+            labels: of the pod.
+        """
+        if not (self.text in (EVERY_IMAGE, image) or _same_image(self.image, parsed)):
             return False
-        return self.text in {EVERY_IMAGE, image} or _same_image(self.image, parse_image(image))
+        return self.selector is None or selects(self.selector, labels)
 
 
 def rule_of(binding: ProfileBinding) -> BindingRule | None:
@@ -59,7 +65,8 @@ def deciding_rule(rules: Iterable[BindingRule], image: str, labels: Mapping[str,
 
     Digest before tag before ``*``; then the one whose ``podSelector`` asks for more.
     """
-    found = [rule for rule in rules if rule.matches(image, labels)]
+    parsed = parse_image(image)
+    found = [rule for rule in rules if rule.matches(image, parsed, labels)]
     return min(found, key=lambda rule: (-rule.rank[0], -rule.rank[1], rule.name), default=None)
 
 

@@ -56,13 +56,13 @@ def rule(name: str, image: str, selector: dict[str, str] | None = None) -> Bindi
     ],
 )
 def test_image_of_a_binding(bound: str, image: str, expected: bool) -> None:
-    assert rule("b", bound).matches(image, {}) is expected
+    assert (deciding_rule([rule("b", bound)], image, {}) is not None) is expected
 
 
 def test_selector_narrows_a_binding() -> None:
     selective = rule("b", "*", {"app": "web"})
-    assert selective.matches("nginx", {"app": "web"})
-    assert not selective.matches("nginx", {})
+    assert deciding_rule([selective], "nginx", {"app": "web"}) is selective
+    assert deciding_rule([selective], "nginx", {}) is None
 
 
 def test_most_specific_binding_decides_whatever_the_order() -> None:
