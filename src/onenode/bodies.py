@@ -44,6 +44,9 @@ def json_problem(text: bytes) -> str | None:
         msgspec.json.decode(text)
     except RecursionError:
         return "exceeded max depth"
+    except UnicodeDecodeError:
+        # Go's decoder would store replacement characters: a text that nobody sent.
+        return "invalid UTF-8 in string"
     except msgspec.DecodeError as error:
         if "truncated" in str(error) or not text.strip():
             return "unexpected end of JSON input"

@@ -20,6 +20,7 @@ from onenode.webhooks.kinds import (
 )
 from onenode.webhooks.matching import Target, is_exempt, matching_rule, selects_namespace, selects_object
 from onenode.webhooks.review import CallError, denial, read_answer, read_patch
+from tests.fakes.onenode_api import running_api
 
 Obj = dict[str, Any]
 
@@ -205,3 +206,35 @@ def test_hostile_responses_are_understood_or_refused(response: Obj, mutating: bo
     except CallError:
         return
     assert 400 <= denial("a.b.c", verdict.status).code < 600
+
+
+async def test_policies_are_stored_objects() -> None:
+    group = "/apis/admissionregistration.k8s.io/v1"
+    rules = [rule("deployments", apiGroups=["apps"])]
+    spec = {
+        "matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": "object.spec.replicas <= 5"}],
+    }
+    binding = {"policyName": "p.example.com", "validationActions": ["Deny"]}
+    table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    async with running_api() as api:
+        for plural, kind, body in (
+            ("validatingadmissionpolicies", "ValidatingAdmissionPolicy", spec),
+            ("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", binding),
+        ):
+            obj = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "spec": body}
+            made = await api.call(
+                "POST", f"{group}/{plural}", {**obj, "metadata": {"name": "p.example.com"}}, 201
+            )
+            assert made["metadata"]["generation"] == 1
+        rows = (await api.call("GET", f"{group}/validatingadmissionpolicies", **table))["rows"]
+        assert rows[0]["cells"][:3] == ["p.example.com", 1, "<unset>"]
+        rows = (await api.call("GET", f"{group}/validatingadmissionpolicybindings", **table))["rows"]
+        assert rows[0]["cells"][:3] == ["p.example.com", "p.example.com", "<unset>"]
+        refused = {**obj, "metadata": {"name": "q"}, "spec": {"policyName": "p"}}
+        await api.call("POST", f"{group}/validatingadmissionpolicybindings", refused, 422)
+
+
+def test_text_that_is_not_utf8_is_one_error() -> None:
+    with pytest.raises(CallError, match="invalid UTF-8"):
+        read_answer(b'"\xff"', "uid", mutating=True)
