@@ -26,6 +26,9 @@ ENTRIES: Final = (
     Entry("remove", "rm", "install", "Remove a profile that was installed."),
     Entry("base", "b", "base", "Measure what the container runtime itself does under a profile."),
     Entry("hook", None, "hook", "Record containers that ask for it by an annotation."),
+    Entry(
+        "recording", None, "recording", "Show what a cluster has recorded, ask for profiles of running pods."
+    ),
     Entry("completion", None, "completion", "Print the completion script of a shell."),
     Entry("version", "v", "version", "Print the version and what it runs on."),
 )
