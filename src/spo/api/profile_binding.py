@@ -33,7 +33,9 @@ class ProfileBindingSpec(msgspec.Struct, rename="camel", omit_defaults=True, kw_
     profile_ref: ProfileRef
     """The profile that the containers get."""
     image: Annotated[str, schema(minLength=1, maxLength=1024)]
-    """Image of the containers, as ``name``, ``name:tag`` or ``name@digest``; ``*`` stands for every image."""
+    """Image of the containers, as ``name``, ``name:tag`` or ``name@digest``; a name alone means tag
+    ``latest``, ``*`` every image.
+    """
     pod_selector: OptionalSelector = None
     """Pods whose containers are bound; absent: every pod of the namespace."""
 
