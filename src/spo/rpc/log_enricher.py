@@ -4,16 +4,14 @@ from typing import Annotated, Final
 
 import msgspec
 
-from spo.names import LISTENER_DIR
+from spo.names import DAEMON_RUN_DIR
 from spo.rpc.protocol import Failure, Protocol
 
-DAEMON_SOCKET: Final = f"{LISTENER_DIR}/daemon/log-enricher.sock"
+DAEMON_SOCKET: Final = f"{DAEMON_RUN_DIR}/log-enricher.sock"
 """Where the daemon answers; the directory is the daemon's own."""
 
 MAX_ENTRIES: Final = 100
 """Of each list in a message: with the longest texts it still fits a frame."""
-MAX_PERMISSIONS: Final = 64
-"""Of one decision of SELinux."""
 MAX_TEXT: Final = 256
 """Characters of a text that a workload chooses; longer ones are cut."""
 
@@ -81,7 +79,8 @@ class SeccompCount(_Entry, tag="seccomp", frozen=True):
 class SelinuxCount(_Entry, tag="selinux", frozen=True):
     """Decisions of SELinux."""
 
-    permissions: Annotated[list[Text], msgspec.Meta(max_length=MAX_PERMISSIONS)]
+    permissions: Text
+    """Names with spaces between."""
     source_context: Text
     target_context: Text
     target_class: Text

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from spo.audit.architecture import ARCHITECTURES, architecture_of
 from spo.audit.fields import fields_of, text_of
-from spo.audit.parsing import AVC_TYPE, SECCOMP_TYPE, parse_line, parse_record, serial_of
+from spo.audit.parsing import (
+    AVC_TYPE,
+    SECCOMP_TYPE,
+    SeccompMessages,
+    parse_line,
+    parse_record,
+    serial_of,
+)
 from spo.audit.records import AppArmorRecord, SeccompRecord, SelinuxRecord, timestamp
 from spo.profiles.syscall_tables import TABLE_OF_ARCHITECTURE
 
@@ -239,3 +246,19 @@ def test_speed_with_foreign_lines() -> None:
     spent_s = time.process_time() - begin
     assert found == 4000
     assert len(lines) / spent_s > 100_000
+
+
+@given(
+    st.lists(st.sampled_from(kept("netlink.txt")), max_size=6), st.binary(max_size=60), st.integers(0, 200)
+)
+def test_repeated_messages_are_parsed_as_new_ones(texts: list[bytes], garbage: bytes, place: int) -> None:
+    parser = SeccompMessages()
+    for text in [*texts, *texts, *(text[:place] + garbage + text[place:] for text in texts), garbage]:
+        assert parser.parse(text) == parse_record(SECCOMP_TYPE, text)
+
+
+def test_memory_of_messages_is_bounded() -> None:
+    parser = SeccompMessages()
+    for pid in range(10_000):
+        assert parser.parse(BODY.replace(b"3109464", b"%d" % pid)) == SECCOMP._replace(pid=pid)
+    assert len(parser._known) <= 4096

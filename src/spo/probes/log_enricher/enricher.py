@@ -16,7 +16,6 @@ from spo.probes.log_enricher.owners import Owner
 from spo.probes.log_enricher.waiting import WaitingRoom
 from spo.profiles.syscall_tables import syscall_names
 from spo.rpc.log_enricher import (
-    MAX_PERMISSIONS,
     MAX_TEXT,
     AppArmorCount,
     KnownContainer,
@@ -231,18 +230,18 @@ class Enricher:
         key: Key
         match record:
             case SelinuxRecord():
+                permissions = " ".join(record.permissions)
                 contexts = (record.source_context, record.target_context, record.target_class)
                 names = ("scontext", "tcontext", "tclass")
                 pairs |= {
                     "type": "selinux",
-                    "perm": " ".join(record.permissions),
+                    "perm": permissions,
                     "profile": container.record,
                 }
                 pairs |= dict(zip(names, contexts, strict=True))
                 key = (
                     *_key(SelinuxCount, container, record.executable),
-                    tuple(permission[:MAX_TEXT] for permission in record.permissions[:MAX_PERMISSIONS]),
-                    *(context[:MAX_TEXT] for context in contexts),
+                    *(text[:MAX_TEXT] for text in (permissions, *contexts)),
                 )
             case AppArmorRecord():
                 values = (record.decision, record.operation, record.profile, record.name)

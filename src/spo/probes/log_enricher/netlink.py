@@ -9,7 +9,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from spo import klog
 from spo.errors import SpoError
@@ -91,12 +91,8 @@ def _set_network_namespace(path: Path) -> None:
         os.close(opened)
 
 
-class Message(NamedTuple):
-    """One message of the kernel."""
-
-    kind: int
-    """Audit type, such as 1326."""
-    text: bytes
+Message = tuple[int, bytes]
+"""Audit type, such as 1326, and text."""
 
 
 class AuditSocket:
@@ -139,7 +135,7 @@ class AuditSocket:
                 self.overruns += 1
                 continue
             if sender == 0 and length > _HEADER.size:  # 0: the kernel; others could make it up
-                yield Message(type_of(view, 4)[0], bytes(view[_HEADER.size : length]))
+                yield type_of(view, 4)[0], bytes(view[16:length])  # behind the header
 
 
 def _open_multicast() -> socket.socket:

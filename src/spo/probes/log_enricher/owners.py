@@ -59,6 +59,8 @@ class Owners:
         self._ticks_per_s = ticks_per_s or os.sysconf("SC_CLK_TCK")
         self._owners: dict[int, Owner] = {}
         self._complained = False
+        self.looked_up = 0
+        """Processes that were not known before."""
 
     def find(self, pid: int, time_ms: int) -> Owner | None:
         """Who owned ``pid`` when a record was made; ``None``: a process that has ended unseen.
@@ -92,6 +94,7 @@ class Owners:
             return self._gone(pid, before, now_s, error)
         finally:
             os.close(process)
+        self.looked_up += not same
         owner = Owner(start_ticks, *(identity or (None, None)))
         owner.verified_s = now_s
         self._owners.pop(pid, None)

@@ -26,6 +26,8 @@ from spo.rpc.log_enricher import PROTOCOL, Counted, Find, Found, Losses
 
 log = klog.get("log-enricher")
 
+NAP_S: Final = 0.004
+AWAKE_S: Final = 1.0
 _SESSION_BYTES: Final = 16
 
 
@@ -95,9 +97,10 @@ class _Loop:
         self._output = output
         self._waiting = WaitingRoom(time.monotonic)
         self._counts = Counts(secrets.token_hex(_SESSION_BYTES))
+        self._owners = Owners(settings.proc)
         self._enricher = Enricher(
             settings.node_name,
-            Owners(settings.proc),
+            self._owners,
             self._waiting,
             self._counts,
             output.write,
@@ -118,6 +121,9 @@ class _Loop:
         self._poll_s = 0.0
         self._polls = any(not isinstance(source, NetlinkSource) for source in sources)
         self._watches_output = False
+        self._looked_up = 0
+        self._awake_until_s = 0.0
+        self._round_s = 0.0
         for source in sources:
             selector.register(source.fileno(), selectors.EVENT_READ, self._pump_of(source))
 
@@ -148,6 +154,7 @@ class _Loop:
             self._ask(now_s)
             self._count(now_s)
             self._print(now_s)
+            self._nap(now_s)
 
     def _pump_of(self, source: RecordSource) -> Callable[[int], None]:
         return lambda _events: self._more.add(source)
@@ -155,6 +162,19 @@ class _Loop:
     def _pump(self, source: RecordSource) -> None:
         if not source.pump(self._enricher.handle, time.monotonic()):
             self._more.discard(source)
+
+    def _nap(self, now_s: float) -> None:
+        """Let some records gather, where one round follows the other and no new process appears.
+
+        A wakeup costs as much as some records. But a process that has just begun may end at once, so with the
+        first record of one we stay awake for a while.
+        """
+        if self._owners.looked_up != self._looked_up:
+            self._looked_up = self._owners.looked_up
+            self._awake_until_s = now_s + AWAKE_S
+        if now_s > self._awake_until_s and now_s - self._round_s < 2 * NAP_S:
+            time.sleep(NAP_S)
+        self._round_s = now_s
 
     def _timeout_s(self) -> float | None:
         if self._more:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from spo import klog
-from spo.audit.parsing import AVC_TYPE, SECCOMP_TYPE, parse_line, parse_record, serial_of
+from spo.audit.parsing import SECCOMP_TYPE, SeccompMessages, parse_line, parse_record, serial_of
 from spo.audit.records import Record
 from spo.probes.log_enricher.log_file import LogFile
 from spo.probes.log_enricher.netlink import AuditSocket, SourceError
@@ -15,7 +15,6 @@ log = klog.get("log-enricher")
 
 MESSAGES_PER_ROUND: Final = 512
 """So that the daemon and our output have their turn while records pour in."""
-_OURS: Final = frozenset({SECCOMP_TYPE, AVC_TYPE})
 
 Handle = Callable[[Record], object]
 
@@ -52,6 +51,7 @@ class NetlinkSource:
         self._audit = audit
         self._is_new = duplicates.is_new if duplicates else None  # the kernel itself says nothing twice
         self._gaps = Gaps()
+        self._seccomp = SeccompMessages()
         self.unreadable = 0
 
     @property
@@ -70,11 +70,11 @@ class NetlinkSource:
 
     def pump(self, handle: Handle, now_s: float) -> bool:
         """See :class:`RecordSource`."""
-        gaps = self._gaps
+        gaps, parse_seccomp = self._gaps, self._seccomp.parse
         messages = 0
         for kind, text in self._audit.read(MESSAGES_PER_ROUND):
             messages += 1
-            record = parse_record(kind, text) if kind in _OURS else None
+            record = parse_seccomp(text) if kind == SECCOMP_TYPE else parse_record(kind, text)
             if record is not None:
                 serial: int | None = record.serial
                 if self._is_new is None or self._is_new(record):

@@ -1,0 +1,125 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from spo.probes.log_enricher.owners import GRACE_S, MAX_PROCESSES, VERIFY_S, Clocks, Owners
+
+BOOT_S = 1_600_000_000.0
+A, B = "a" * 64, "b" * 64
+POD = "1a2b3c4d-0000-4000-8000-123456789abc"
+
+
+class Proc:
+    """A proc file system of files, and a clock."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.now_s = 1000.0
+        self.owners = Owners(root, Clocks(lambda: self.now_s, lambda: BOOT_S), ticks_per_s=100)
+
+    def run(self, pid: int, cgroup: str, *, started_s: float = 10.0, comm: str = "sh") -> None:
+        folder = self.root / str(pid)
+        folder.mkdir(exist_ok=True)
+        fields = " ".join(["S", *["0"] * 18, str(int(started_s * 100)), "0", "0"])
+        (folder / "stat").write_text(f"{pid} ({comm}) {fields}\n")
+        (folder / "cgroup").write_text(cgroup)
+
+    def end(self, pid: int) -> None:
+        for file in (self.root / str(pid)).iterdir():
+            file.unlink()
+        (self.root / str(pid)).rmdir()
+
+    def find(self, pid: int, *, at_s: float = 20.0) -> tuple[str | None, str | None] | None:
+        owner = self.owners.find(pid, int((BOOT_S + at_s) * 1000))
+        return None if owner is None else (owner.container_id, owner.pod_uid)
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Proc:
+    return Proc(tmp_path)
+
+
+def test_container_and_pod_come_from_the_cgroup(proc: Proc) -> None:
+    proc.run(7, f"0::/kubepods.slice/kubepods-pod{POD.replace('-', '_')}.slice/cri-containerd-{A}.scope\n")
+    assert proc.find(7) == (A, POD)
+
+
+def test_process_of_the_host_has_no_container(proc: Proc) -> None:
+    proc.run(7, "0::/system.slice/crio.service\n")
+    assert proc.find(7) == (None, None)
+
+
+def test_process_that_ended_unseen_is_unknown(proc: Proc) -> None:
+    assert proc.find(7) is None
+
+
+def test_process_that_ended_is_remembered_for_a_while(proc: Proc) -> None:
+    proc.run(7, f"0::/libpod-{A}\n")
+    assert proc.find(7) == (A, None)
+    proc.end(7)
+    proc.now_s += VERIFY_S + 1
+    assert proc.find(7) == (A, None)
+    proc.now_s += GRACE_S
+    assert proc.find(7) is None
+
+
+def test_id_that_is_used_again_belongs_to_the_new_process(proc: Proc) -> None:
+    proc.run(7, f"0::/libpod-{A}\n", started_s=10)
+    assert proc.find(7, at_s=20) == (A, None)
+    proc.run(7, f"0::/libpod-{B}\n", started_s=30)
+    proc.now_s += VERIFY_S
+    assert proc.find(7, at_s=31) == (B, None)
+
+
+def test_late_record_of_the_process_before_belongs_to_it(proc: Proc) -> None:
+    proc.run(7, f"0::/libpod-{A}\n", started_s=10)
+    proc.find(7, at_s=20)
+    proc.run(7, f"0::/libpod-{B}\n", started_s=30)
+    proc.now_s += VERIFY_S
+    assert proc.find(7, at_s=29) == (A, None)
+    assert proc.find(7, at_s=31) == (B, None)
+
+
+def test_record_from_before_the_only_process_known_is_nobodys(proc: Proc) -> None:
+    proc.run(7, f"0::/libpod-{B}\n", started_s=30)
+    assert proc.find(7, at_s=20) is None
+
+
+def test_process_that_joins_a_container_is_found_there(proc: Proc) -> None:
+    proc.run(7, "0::/\n")
+    assert proc.find(7) == (None, None)
+    proc.run(7, f"0::/libpod-{A}\n")
+    proc.now_s += VERIFY_S
+    assert proc.find(7) == (A, None)
+
+
+@pytest.mark.parametrize("comm", ["a) S 1 2 3", "(", "x) 99999 (", "a\nb"])
+def test_name_of_the_program_does_not_hide_the_start(proc: Proc, comm: str) -> None:
+    proc.run(7, f"0::/libpod-{A}\n", started_s=30, comm=comm)
+    assert proc.find(7, at_s=20) is None
+    assert proc.find(7, at_s=40) == (A, None)
+
+
+@pytest.mark.parametrize("stat", ["", "7 (sh", "7 (sh) S 1", "7 (sh) " + "x " * 60])
+def test_broken_files_are_nobodys(proc: Proc, stat: str) -> None:
+    proc.run(7, f"0::/libpod-{A}\n")
+    (proc.root / "7" / "stat").write_text(stat)
+    assert proc.find(7) is None
+
+
+def test_memory_is_bounded(proc: Proc) -> None:
+    for pid in range(1, MAX_PROCESSES + 100):
+        folder = proc.root / str(pid)
+        folder.symlink_to(proc.root / "one")
+    proc.run(0, f"0::/libpod-{A}\n")
+    (proc.root / "0").rename(proc.root / "one")
+    for pid in range(1, MAX_PROCESSES + 100):
+        assert proc.find(pid) == (A, None)
+    assert len(proc.owners._owners) == MAX_PROCESSES
+
+
+def test_real_proc_names_this_process() -> None:
+    owner = Owners(Path("/proc")).find(os.getpid(), 1 << 60)
+    assert owner is not None
+    assert owner.start_ticks > 0
