@@ -5,17 +5,18 @@ operator put on the node. Tests and the demo use the same class with a node root
 """
 
 import argparse
-import hashlib
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
+
+from spo.manager.spod.installation import pin_root
 
 ROOT = Path(__file__).resolve().parent.parent
 KUBECTL = ROOT / ".venv/bin/kubectl"
@@ -24,12 +25,14 @@ OPERATOR_MANIFESTS = (OPERATOR_MANIFEST, ROOT / "deploy/onenode/webhook.yaml")
 OPERATOR_NAMESPACE = "security-profiles-operator"
 SECCOMP_ROOT = "var/lib/kubelet/seccomp"
 OPERATOR_ROOT = "var/lib/security-profiles-operator"
-RECORDER_SOCKET = "/var/run/security-profiles-operator/probes/bpf-recorder.sock"
-BPF_FILE_SYSTEM = "/sys/fs/bpf"
+RUN_DIR = "var/run/security-profiles-operator"
 ROOTLESS_UID = 65535
 DEFAULT_PORT = 16443
 PORTS = {"liveness-port": "SPO_HEALTH_ADDRESS", "webhook-server": "SPO_WEBHOOK_ADDRESS"}
 """Name of a port in the manifests -> the variable that sets it."""
+DAEMON_ADDRESS = "SPO_SPOD_HEALTH_ADDRESS"
+DAEMON_ROOT = "SPO_SPOD_HOST_ROOT"
+"""What the manager is told about its daemons."""
 
 
 class ClusterError(Exception):
@@ -40,55 +43,32 @@ class ForcedDownError(ClusterError):
     """Everything is gone, but the operator did not clean up after itself as it should have."""
 
 
-def rooted(path: str, node_root: Path) -> str:
-    """Path below the node root."""
-    return str(node_root / path.lstrip("/"))
-
-
 def operator_objects(node_root: Path) -> list[dict[str, Any]]:
-    """The operator's manifests; with a node root other than / its host paths lie below it.
+    """The operator's manifests; with a node root other than / the daemons work below it.
 
-    The paths then are the same inside the containers and on the node, so that the symbolic link that
-    the non-root-enabler makes leads to the same place for everybody. Such a cluster has neighbours on
-    this machine, so its processes also get ports of their own.
+    Such a cluster has neighbours on this machine, so its processes also get ports of their own.
     """
     texts = [manifest.read_text() for manifest in OPERATOR_MANIFESTS]
     objects = [item for text in texts for item in yaml.safe_load_all(text) if item]
     if node_root != Path("/"):
         for item in objects:
-            if item["kind"] in {"DaemonSet", "Deployment"}:
-                move_host_paths(item["spec"]["template"]["spec"], node_root)
+            if item["kind"] == "Deployment":
+                pod = item["spec"]["template"]["spec"]
                 for port_name, variable in PORTS.items():
-                    move_port(item["spec"]["template"]["spec"], port_name, variable, free_port())
+                    move_port(pod, port_name, variable, free_port())
+                for container in pod["containers"]:
+                    move_daemons(container.get("env", []), node_root)
     return objects
 
 
-def move_host_paths(pod: dict[str, Any], node_root: Path) -> None:
-    """Let the host paths of a pod's spec, and where they are mounted, lie below the node root."""
-    moved = set()
-    for volume in pod.get("volumes", []):
-        # The bpf file system is where it is; what recorders pin there is told apart by a directory.
-        if "hostPath" in volume and volume["hostPath"]["path"] != BPF_FILE_SYSTEM:
-            volume["hostPath"]["path"] = rooted(volume["hostPath"]["path"], node_root)
-            moved.add(volume["name"])
-    for container in (*pod.get("initContainers", []), *pod["containers"]):
-        mounts = [mount for mount in container.get("volumeMounts", []) if mount["name"] in moved]
-        for mount in mounts:
-            mount["mountPath"] = rooted(mount["mountPath"], node_root)
-        if mounts:
-            container.setdefault("env", []).append({"name": "SPO_HOST_ROOT", "value": str(node_root)})
-        if container["args"] == ["bpf-recorder"]:
-            container["args"] += [
-                f"--socket={rooted(RECORDER_SOCKET, node_root)}",
-                f"--pin-root={pin_root(node_root)}",
-            ]
-
-
-def pin_root(node_root: Path) -> Path:
-    """Where the recorder of the cluster with this node root pins what outlives it."""
-    if node_root == Path("/"):
-        return Path(BPF_FILE_SYSTEM) / OPERATOR_NAMESPACE
-    return Path(BPF_FILE_SYSTEM) / f"spo-{hashlib.sha256(str(node_root).encode()).hexdigest()[:12]}"
+def move_daemons(environment: list[dict[str, Any]], node_root: Path) -> None:
+    """Let the manager make daemons that work below the node root and answer probes on a port of their own."""
+    for variable in environment:
+        if variable["name"] == DAEMON_ADDRESS:
+            host = variable["value"].rpartition(":")[0]
+            variable["value"] = f"{host}:{free_port()}"
+            environment.append({"name": DAEMON_ROOT, "value": str(node_root)})
+            return
 
 
 def move_port(pod: dict[str, Any], port_name: str, address: str, number: int) -> None:
@@ -158,13 +138,15 @@ class DevCluster:
         )
 
     def start_operator(self) -> None:
-        """Build the image if needed, apply the operator's objects, wait until both workloads are ready."""
+        """Build the image if needed, apply the operator's objects, wait until all workloads are ready."""
         self._run((sys.executable, str(ROOT / "tools/dev_image.py")))
         self.apply(*operator_objects(self.node_root))
-        deployments = ("security-profiles-operator", "security-profiles-operator-webhook")
-        for workload in ("daemonset/spod", *(f"deployment/{name}" for name in deployments)):
-            where = (f"--namespace={OPERATOR_NAMESPACE}", "--timeout=60s")
-            self.kubectl("rollout", "status", workload, *where)
+        where = (f"--namespace={OPERATOR_NAMESPACE}", "--timeout=60s")
+        for name in ("security-profiles-operator", "security-profiles-operator-webhook"):
+            self.kubectl("rollout", "status", f"deployment/{name}", *where)
+        # Made by the manager.
+        self.kubectl("wait", "--for=create", "spod/spod", *where)
+        self.kubectl("wait", "--for=condition=ready", "spod/spod", *where)
 
     def is_running(self) -> bool:
         """Whether the API server of this state folder runs."""
@@ -248,14 +230,14 @@ def remove_operator_files(node_root: Path) -> list[str]:
 
 
 def remove_recorder_state(node_root: Path) -> None:
-    """Remove what the recorder keeps for the next one: its socket, its notes, its pins."""
-    probes = (node_root / RECORDER_SOCKET.lstrip("/")).parent
-    if probes.is_dir():
-        for file in probes.iterdir():
-            file.unlink()
-    for folder in (probes, probes.parent, probes.parent.parent if node_root != Path("/") else probes):
+    """Remove what outlives the processes of a node: sockets, their locks, notes and pins of the recorder."""
+    run = node_root / RUN_DIR
+    ours = (run / "probes", run / "daemon")
+    for file in (file for folder in ours if folder.is_dir() for file in folder.iterdir()):
+        file.unlink()
+    for folder in (*ours, run):
         remove_if_empty(folder)
-    pins = pin_root(node_root)
+    pins = Path(pin_root(PurePosixPath(node_root)))
     for pin in (*pins.glob("*/*"), *pins.glob("*"), pins):
         if pin.is_dir():
             pin.rmdir()

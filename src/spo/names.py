@@ -47,6 +47,9 @@ ROOTLESS_UID: Final = 65535
 LISTENER_DIR: Final = "/var/run/security-profiles-operator"
 """The only directory in which a seccomp listener socket may lie."""
 
+DAEMON_RUN_DIR: Final = f"{LISTENER_DIR}/daemon"
+"""Sockets on which the daemon answers; made for uid 65535 by the non-root-enabler."""
+
 DAEMON_FIELD_MANAGER: Final = "spod"
 """Field manager of node statuses, written by spo.daemon."""
 

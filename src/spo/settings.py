@@ -8,6 +8,7 @@ from typing import Final, Self
 from spo.errors import SpoError
 from spo.names import OPERATOR_NAME, SPOD_NAME, WEBHOOK_CERTIFICATE
 
+METRICS_CERTIFICATE_DIR: Final = PurePosixPath("/var/run/secrets/metrics")
 _OWN_CERTIFICATES: Final = "own"
 _CERT_MANAGER: Final = "cert-manager"
 
@@ -45,6 +46,25 @@ def _address(env: Mapping[str, str], variable: str, default: str) -> tuple[str, 
     return host.strip("[]"), int(port)
 
 
+def _flag(env: Mapping[str, str], variable: str) -> bool:
+    value = env.get(variable) or "false"
+    if value.lower() not in {"true", "false"}:
+        raise InvalidSettingError(variable, value, "true or false")
+    return value.lower() == "true"
+
+
+def _absolute(env: Mapping[str, str], variable: str) -> PurePosixPath:
+    path = PurePosixPath(env.get(variable) or "/")
+    if not path.is_absolute() or ".." in path.parts:
+        raise InvalidSettingError(variable, str(path), "an absolute path without '..'")
+    return path
+
+
+def _certificate_dir(env: Mapping[str, str]) -> PurePosixPath:
+    directory = env.get("SPO_METRICS_CERTIFICATE_DIR")
+    return PurePosixPath(directory) if directory else METRICS_CERTIFICATE_DIR
+
+
 def _required(env: Mapping[str, str], variable: str) -> str:
     value = env.get(variable, "")
     if not value:
@@ -77,6 +97,12 @@ class DaemonSettings:
     """Address that answers ``/healthz`` and ``/readyz``; empty: all."""
     health_port: int = 8085
     """Port of the same."""
+    metrics_host: str = ""
+    """Address that serves metrics; empty: all."""
+    metrics_port: int = 9443
+    """Port of the same."""
+    metrics_certificate_dir: PurePosixPath = METRICS_CERTIFICATE_DIR
+    """Where ``tls.crt`` and ``tls.key`` of the metrics are."""
     enricher_socket: PurePosixPath | None = None
     """Where the log enricher of this node is served; ``None``: it is not enabled."""
     cache_sync_timeout_s: float = 120.0
@@ -87,10 +113,12 @@ class DaemonSettings:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read ``NODE_NAME``, ``OPERATOR_NAMESPACE``, ``RESTRICT_TO_NAMESPACE``, ``SPOD_NAME``,
-        ``SPO_HOST_ROOT``, ``SPO_HEALTH_ADDRESS``, ``SPO_ENRICHER_SOCKET``.
+        ``SPO_HOST_ROOT``, ``SPO_HEALTH_ADDRESS``, ``SPO_ENRICHER_SOCKET``, ``SPO_METRICS_ADDRESS``,
+        ``SPO_METRICS_CERTIFICATE_DIR``.
         """
         operator_namespace = _required(env, "OPERATOR_NAMESPACE")
         health_host, health_port = _address(env, "SPO_HEALTH_ADDRESS", ":8085")
+        metrics_host, metrics_port = _address(env, "SPO_METRICS_ADDRESS", ":9443")
         enricher_socket = env.get("SPO_ENRICHER_SOCKET")
         return cls(
             node_name=_required(env, "NODE_NAME"),
@@ -99,6 +127,9 @@ class DaemonSettings:
             spod_name=env.get("SPOD_NAME") or SPOD_NAME,
             health_host=health_host,
             health_port=health_port,
+            metrics_host=metrics_host,
+            metrics_port=metrics_port,
+            metrics_certificate_dir=_certificate_dir(env),
             host_root=PurePosixPath(env.get("SPO_HOST_ROOT") or "/"),
             enricher_socket=PurePosixPath(enricher_socket) if enricher_socket else None,
         )
@@ -120,12 +151,29 @@ class ManagerSettings:
     """How long a node may be without a spod pod, or NotReady, before deletion stops waiting for it."""
     cert_manager: bool = False
     """cert-manager makes the certificate of the webhooks, instead of a CA of our own."""
+    spod_name: str = SPOD_NAME
+    """The SecurityProfilesOperatorDaemon, in the operator's namespace, that counts."""
+    spod_host_network: bool = False
+    """The daemons use the network of their node, where the API server is reached from there only."""
+    spod_health_host: str = ""
+    """Address on which the daemons answer probes; empty: all of the pod."""
+    spod_health_port: int = 8085
+    """Port of the same."""
+    spod_host_root: PurePosixPath = PurePosixPath("/")
+    """Directory of the nodes below which the daemons work; not ``/`` where operators share a machine."""
+    selinuxd_image: str = ""
+    """Image of selinuxd; without it SELinux cannot be enabled."""
+    default_enable_selinux: bool = False
+    """Whether the spod object that the manager creates enables SELinux."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read ``OPERATOR_NAMESPACE``, ``POD_NAME`` or ``HOSTNAME``, ``RESTRICT_TO_NAMESPACE``,
-        ``SPO_CERTIFICATES`` (``own`` or ``cert-manager``).
+        ``SPO_CERTIFICATES`` (``own`` or ``cert-manager``), ``SPOD_NAME``, ``SPO_SPOD_HOST_NETWORK``,
+        ``SPO_SPOD_HEALTH_ADDRESS``, ``SPO_SPOD_HOST_ROOT``, ``RELATED_IMAGE_SELINUXD``,
+        ``DEFAULT_ENABLE_SELINUX``.
         """
+        health_host, health_port = _address(env, "SPO_SPOD_HEALTH_ADDRESS", ":8085")
         operator_namespace = _required(env, "OPERATOR_NAMESPACE")
         certificates = env.get("SPO_CERTIFICATES") or _OWN_CERTIFICATES
         if certificates not in {_OWN_CERTIFICATES, _CERT_MANAGER}:
@@ -137,6 +185,13 @@ class ManagerSettings:
             operator_namespace=operator_namespace,
             identity=env.get("POD_NAME") or env.get("HOSTNAME") or "manager",
             namespaces=_watched_namespaces(env, operator_namespace),
+            spod_name=env.get("SPOD_NAME") or SPOD_NAME,
+            spod_host_network=_flag(env, "SPO_SPOD_HOST_NETWORK"),
+            spod_health_host=health_host,
+            spod_health_port=health_port,
+            spod_host_root=_absolute(env, "SPO_SPOD_HOST_ROOT"),
+            selinuxd_image=env.get("RELATED_IMAGE_SELINUXD", ""),
+            default_enable_selinux=_flag(env, "DEFAULT_ENABLE_SELINUX"),
         )
 
 

@@ -154,6 +154,8 @@ class FakeApiServer:
                 return self.objects.apply(target, call.json())
             case "PATCH" if call.headers["content-type"].startswith("application/merge-patch"):
                 return 200, self.objects.merge(target, call.json())
+            case "PUT":
+                return 200, self.objects.replace(target, call.json())
             case "DELETE":
                 return 200, self.objects.delete(target, call.json() if call.body else {})
         raise RefusedError(405, "MethodNotAllowed", "the server does not allow this method")

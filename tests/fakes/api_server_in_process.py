@@ -46,6 +46,8 @@ class InProcessTransport:
                 )
             case "POST", _:
                 return self.objects.create(target, body)
+            case "PUT", _:
+                return self.objects.replace(target, body)
             case "DELETE", _:
                 return self.objects.delete(target, body)
             case "PATCH", "application/apply-patch+yaml":

@@ -125,6 +125,15 @@ class Objects:
             patch = {"status": patch.get("status")}
         return self._update(target, old, _merged(old, patch))
 
+    def replace(self, target: Target, obj: dict[str, Any]) -> dict[str, Any]:
+        old = self.get(target)
+        self._check_version(target, old, obj)
+        metadata = {**obj.get("metadata", {}), "generation": old["metadata"].get("generation", 1)}
+        new = {**obj, "metadata": metadata}
+        if "status" in old:
+            new["status"] = old["status"]
+        return self._update(target, old, new)
+
     def apply(self, target: Target, obj: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         try:
             old = self.get(target)

@@ -9,7 +9,16 @@ from pathlib import Path
 from spo.errors import TerminalError
 from spo.host.atomic_file import opened_directory, read_file, replace_file
 from spo.host.seccomp_dir import DIRECTORY_MODE
-from spo.names import KUBELET_SECCOMP_ROOT, OPERATOR_ROOT, PROFILE_PREFIX, PROFILES_ROOT, ROOTLESS_UID
+from spo.names import (
+    DAEMON_RUN_DIR,
+    KUBELET_SECCOMP_ROOT,
+    OPERATOR_ROOT,
+    PROFILE_PREFIX,
+    PROFILES_ROOT,
+    ROOTLESS_UID,
+)
+
+RUN_MODE = 0o750
 
 
 class NodeSetupError(TerminalError):
@@ -27,6 +36,8 @@ class NodeSetupError(TerminalError):
 def prepare(root: Path, profiles_source: Path | None) -> list[str]:
     """Make the directories, the symbolic link and the ownership, and copy the shipped profiles.
 
+    The daemon's sockets get a directory that belongs to it, beside those of root.
+
     Does nothing that is already done. A symbolic link where a directory of ours should be is refused:
     its target would be given to the daemon.
 
@@ -43,11 +54,13 @@ def prepare(root: Path, profiles_source: Path | None) -> list[str]:
     seccomp_root = _below(root, KUBELET_SECCOMP_ROOT)
     operator_root = _below(root, OPERATOR_ROOT)
     link = _below(root, PROFILES_ROOT)
+    sockets = _below(root, DAEMON_RUN_DIR)
     steps: list[tuple[str, Callable[[], None]]] = [
         (f"create {seccomp_root}", partial(_make_directories, seccomp_root)),
         (f"create {operator_root} with mode 0744", partial(_make_operator_root, operator_root)),
         (f"link {link} to {operator_root}", partial(_link, seccomp_root, operator_root)),
         (f"give {link} to {ROOTLESS_UID}:{ROOTLESS_UID}", partial(_hand_over, link, operator_root)),
+        (f"create {sockets} for {ROOTLESS_UID}:{ROOTLESS_UID}", partial(_make_socket_directory, sockets)),
     ]
     if profiles_source is not None:
         copy = partial(_copy_files, profiles_source, seccomp_root)
@@ -74,6 +87,13 @@ def _make_operator_root(path: Path) -> None:
     _make_directories(path)
     with opened_directory(path) as directory:
         os.fchmod(directory, DIRECTORY_MODE)  # defeats the umask
+
+
+def _make_socket_directory(path: Path) -> None:
+    path.mkdir(mode=RUN_MODE, parents=True, exist_ok=True)
+    with opened_directory(path) as directory:
+        os.fchmod(directory, RUN_MODE)
+        os.fchown(directory, ROOTLESS_UID, ROOTLESS_UID)
 
 
 def _link(seccomp_root: Path, operator_root: Path) -> None:

@@ -195,6 +195,17 @@ class KubeClient:
         )
         return await self._one(resource, request)
 
+    async def update(
+        self, resource: Resource[T], obj: T | Mapping[str, Any], name: str, namespace: str | None = None
+    ) -> T:
+        """Replace an object as a whole; its ``metadata.resourceVersion`` makes that fail if it is stale.
+
+        Raises:
+            ConflictError: the object has changed since that version.
+        """
+        path = _path(resource, namespace, name)
+        return await self._one(resource, self._write("PUT", path, _body(resource, obj)))
+
     async def patch(
         self,
         resource: Resource[T],

@@ -41,6 +41,14 @@ class ObjectStore(Generic[T]):
         del self._written[namespace, name]
         return cached
 
+    async def create(self, body: Mapping[str, Any]) -> T:
+        """Create an object; its metadata names the namespace.
+
+        Raises:
+            AlreadyExistsError: there is one of this name.
+        """
+        return self._note(await self._client.create(self._resource, body))
+
     async def change_finalizers(self, obj: T, change: Callable[[list[str]], list[str]]) -> T:
         """Store other finalizers; ``change`` is called again with newer ones after a conflict."""
         namespace, name = obj.metadata.namespace or "", obj.metadata.name

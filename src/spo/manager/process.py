@@ -26,6 +26,7 @@ from spo.manager.records import (
     project_node,
 )
 from spo.manager.seccomp_profile import SeccompProfileReconciler
+from spo.manager.spod.controllers import SpodControllers
 from spo.manager.wakeups import Wakeups
 from spo.names import MANAGER_LEASE
 from spo.settings import ManagerSettings
@@ -54,12 +55,14 @@ class Manager:
         informers = _Informers(self._client, self._settings, self._clock)
         admission = AdmissionControllers(self._client, self._settings, informers.profiles, self._clock)
         recordings = RecordingControllers(self._client, informers.profiles, admission.recordings, self._clock)
-        followed: tuple[Informer[Any], ...] = (*informers.all, *admission.informers)
+        spods = SpodControllers(self._client, self._settings, self._clock)
+        followed: tuple[Informer[Any], ...] = (*informers.all, *admission.informers, *spods.informers)
         async with asyncio.TaskGroup() as group:
             for informer in followed:
                 group.create_task(informer.run())
             await caches_synced(followed, self._settings.cache_sync_timeout_s)
             group.create_task(admission.run())
+            group.create_task(spods.run())
             group.create_task(recordings.run())
             await self._controller(informers).run()
 

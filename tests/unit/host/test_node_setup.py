@@ -46,13 +46,20 @@ def test_a_fresh_node(node: Path, source: Path, umask: int) -> None:
         steps = prepare(node, source)
     finally:
         os.umask(before)
-    assert len(steps) == 5
+    assert len(steps) == 6
     assert described(node / LINK) == "744,65535,65535"
     assert (node / LINK).readlink() == node / OPERATOR
     copied = node / "var/lib/kubelet/seccomp/operator.json"
     assert copied.read_bytes() == b"{}"
     assert described(copied) == "644,0,0"
     assert sorted(path.name for path in copied.parent.iterdir()) == ["operator", "operator.json"]
+
+
+def test_sockets_of_the_daemon_are_in_a_directory_of_its_own(node: Path) -> None:
+    prepare(node, None)
+    sockets = node / "var/run/security-profiles-operator/daemon"
+    assert described(sockets) == "750,65535,65535"
+    assert described(sockets.parent) == "755,0,0"
 
 
 def test_again_changes_nothing(node: Path, source: Path) -> None:
@@ -67,7 +74,7 @@ def test_again_changes_nothing(node: Path, source: Path) -> None:
 
 
 def test_without_shipped_profiles(node: Path) -> None:
-    assert len(prepare(node, None)) == 4
+    assert len(prepare(node, None)) == 5
 
 
 def test_present_directories_keep_their_modes(node: Path) -> None:

@@ -1,0 +1,1 @@
+"""From the spod object to the DaemonSet ``spod``: rendering, roll-out, state."""
