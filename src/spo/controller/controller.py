@@ -25,6 +25,12 @@ class ControllerStats:
     errors: int = 0
     """Failed attempts, terminal ones and timeouts included."""
     timeouts: int = 0
+    succeeded: int = 0
+    """Attempts that asked for nothing more."""
+    requeued: int = 0
+    """Attempts that asked to come again after a while."""
+    active: int = 0
+    """Attempts under way."""
 
 
 class ReconcileTimeoutError(SpoError):
@@ -63,7 +69,7 @@ class Controller:
         self.queue: Final[WorkQueue[Request]] = queue or WorkQueue(clock=clock)
         self.stats: Final = ControllerStats()
         self._reconciler = reconciler
-        self._workers = workers
+        self.workers: Final = workers
         self._timeout_s = timeout_s
         self._drain_s = drain_s
         self._log = klog.get(name)
@@ -80,7 +86,7 @@ class Controller:
         busy: set[int] = set()
         workers = [
             asyncio.create_task(self._work(number, busy), name=f"{self.name}-{number}")
-            for number in range(self._workers)
+            for number in range(self.workers)
         ]
         try:
             # Not gather: it would cancel the workers together with this coroutine.
@@ -106,6 +112,7 @@ class Controller:
         while not self._stopping:
             request = await self.queue.get()
             busy.add(number)
+            self.stats.active += 1
             try:
                 await self._reconcile(request)
             except asyncio.CancelledError:
@@ -113,6 +120,7 @@ class Controller:
                 self.queue.add(request)
                 raise
             finally:
+                self.stats.active -= 1
                 busy.discard(number)
                 self.queue.done(request)
 
@@ -130,7 +138,10 @@ class Controller:
         else:
             self._last_problem.pop(request, None)
             self.queue.forget(request)
-            if result.requeue_after is not None:
+            if result.requeue_after is None:
+                self.stats.succeeded += 1
+            else:
+                self.stats.requeued += 1
                 self.queue.add_after(request, result.requeue_after)
 
     async def _with_timeout(self, request: Request) -> Result:

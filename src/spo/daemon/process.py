@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import REGISTRY
+from prometheus_client import CollectorRegistry
 
 from spo import klog
 from spo.api.core import PODS
@@ -15,6 +15,9 @@ from spo.api.spod import SPODS
 from spo.controller import Controller, run_until_stopped
 from spo.controller.cache_sync import caches_synced
 from spo.controller.health import Check, HealthServer
+from spo.controller.metrics import ClientMetrics, ControllerMetrics, process_registry, runtime_registry
+from spo.controller.metrics_access import ApiReviews, MetricsAccess
+from spo.controller.metrics_endpoint import RUNTIME_PATH, SPOD_PATH, MetricsPart
 from spo.daemon.enricher_service import EnricherSide
 from spo.daemon.file_changes import FileChanges
 from spo.daemon.metrics import SeccompProfileMetrics
@@ -115,6 +118,11 @@ class Daemon:
         self._missing = "the lists of what this node has to know are not complete"
         self._controller = Controller("seccomp-spod", reconciler, workers=WORKERS, clock=clock)
 
+    @property
+    def controllers(self) -> tuple[Controller, ...]:
+        """Whose work ``/metrics`` shows."""
+        return (self._controller, *self._recordings.controllers)
+
     async def run(self) -> None:
         """Work until cancelled; reconciles under way end before the rest stops."""
         await retry(self._reporter.load, is_transient, attempts=FIRST_READ_ATTEMPTS, clock=self._clock)
@@ -179,14 +187,27 @@ async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:
     unsupported = "" if seccomp_supported() else f'node "{settings.node_name}" does not support seccomp'
     if unsupported:
         log.error("profile not added", problem=unsupported)
-    metrics = SeccompProfileMetrics(REGISTRY)
+    registry = process_registry()
+    metrics = SeccompProfileMetrics(registry)
     async with client:
         daemon = Daemon(client, settings, metrics, unsupported=unsupported)
         # Alive while the event loop answers: an API server that is away is no reason for a restart.
         checks: dict[str, Check] = {"/healthz": str, "/readyz": daemon.what_is_missing}
         health = HealthServer(settings.health_host, settings.health_port, checks)
-        parts = [daemon.run, health.run]
+        controllers = ControllerMetrics()
+        controllers.follow(daemon.controllers)
+        runtime = runtime_registry(controllers, ClientMetrics(client.server, client.counts))
+        parts = [daemon.run, health.run, _endpoint(client, settings, runtime, registry).run]
         if settings.enricher_socket is not None:
-            enricher = EnricherSide(client, settings.node_name, Path(settings.enricher_socket), REGISTRY)
+            enricher = EnricherSide(client, settings.node_name, Path(settings.enricher_socket), registry)
             parts.append(enricher.run)
         await run_until_stopped(*parts)
+
+
+def _endpoint(
+    client: KubeClient, settings: DaemonSettings, runtime: CollectorRegistry, spod: CollectorRegistry
+) -> MetricsPart:
+    pages = {RUNTIME_PATH: [runtime], SPOD_PATH: [spod]}
+    access = MetricsAccess(ApiReviews(client))
+    directory = Path(settings.metrics_certificate_dir)
+    return MetricsPart(settings.metrics_host, settings.metrics_port, directory, access, pages)

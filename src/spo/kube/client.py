@@ -66,6 +66,16 @@ class KubeClient:
         """A client for the server that the environment leads to; see :func:`spo.kube.config.load_config`."""
         return cls(load_config(env), field_manager=field_manager)
 
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return self._transport.server
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """(method, status) -> answers so far; the status is ``<error>`` if there was none."""
+        return self._transport.counts
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -82,6 +82,10 @@ class Transport:
     def __init__(self, config: SingleConfig, clock: Clock, limits: ClientLimits) -> None:
         self._clock = clock
         self._limits = limits
+        self.server: Final = config.cluster.server
+        """URL of the API server."""
+        self.counts: Final[dict[tuple[str, str], int]] = {}
+        """(method, status) -> answers; the status is ``<error>`` if there was none."""
         if config.user is None:
             raise KubeConfigError("the kubeconfig context names no user")
         try:
@@ -139,7 +143,7 @@ class Transport:
         try:
             with _our_errors(request):
                 async with asyncio.timeout(self._limits.request_timeout_s):
-                    response = await self._http.send(self._build(request), stream=True)
+                    response = await self._answer(request, self._build(request))
                     try:
                         if response.is_success:
                             return await _read(response, self._limits.max_body_bytes, request)
@@ -162,7 +166,7 @@ class Transport:
             self._limits.request_timeout_s, connect=self._limits.connect_timeout_s, read=inactivity_s
         )
         with _our_errors(request):
-            response = await self._http.send(self._build(request, timeout), stream=True)
+            response = await self._answer(request, self._build(request, timeout))
             try:
                 if not response.is_success:
                     raise await _refusal(response, request)
@@ -171,6 +175,16 @@ class Transport:
                 raise WatchSilentError(str(request), f"silent for {inactivity_s:g} s") from error
             finally:
                 await response.aclose()
+
+    async def _answer(self, request: HttpRequest, built: httpx2.Request) -> httpx2.Response:
+        status = "<error>"
+        try:
+            response = await self._http.send(built, stream=True)
+            status = str(response.status_code)
+            return response
+        finally:
+            key = (request.method, status)
+            self.counts[key] = self.counts.get(key, 0) + 1
 
     def _build(self, request: HttpRequest, timeout: httpx2.Timeout | None = None) -> httpx2.Request:
         headers = {"Content-Type": request.content_type} if request.body is not None else {}

@@ -95,6 +95,11 @@ class Recordings:
         """What has to be followed, and known before :meth:`run`."""
         return (self._pods, self._recordings)
 
+    @property
+    def controllers(self) -> Sequence[Controller]:
+        """Whose work ``/metrics`` shows."""
+        return (self._controller,)
+
     async def run(self) -> None:
         """Work until cancelled. The informers run and are synced."""
         await self._checkpoint.load()

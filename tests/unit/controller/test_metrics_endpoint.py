@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import datetime
+import socket
 import ssl
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +14,25 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from spo.api.access_reviews import UserInfo
+from spo.controller.metrics_access import MetricsAccess
+from spo.controller.metrics_certificate import CertificateError, ServingContext
+from spo.controller.metrics_endpoint import (
+    LOOK_AGAIN_S,
+    RUNTIME_PATH,
+    SPOD_PATH,
+    MetricsEndpoint,
+    MetricsPart,
+    Page,
+    metrics_server,
+)
 from spo.controller.small_http import SmallHttpServer
 from spo.daemon.metrics import SeccompProfileMetrics
-from spo.daemon.metrics_access import MetricsAccess
-from spo.daemon.metrics_endpoint import CertificateError, MetricsEndpoint, ServingContext, metrics_server
+from tests.fakes.clock import FakeClock
 
 
 class Reviews:
@@ -66,7 +80,8 @@ async def served(directory: Path) -> AsyncIterator[SmallHttpServer]:
     registry = CollectorRegistry()
     SeccompProfileMetrics(registry).updated()
     certificate = ServingContext(directory)
-    endpoint = MetricsEndpoint(MetricsAccess(Reviews()), [CollectorRegistry()], [registry], certificate)
+    pages = {RUNTIME_PATH: [CollectorRegistry()], SPOD_PATH: [registry]}
+    endpoint = MetricsEndpoint(MetricsAccess(Reviews()), pages, certificate)
     server = metrics_server("127.0.0.1", 0, endpoint, certificate.context)
     running = asyncio.create_task(server.run())
     await server.listening.wait()
@@ -139,3 +154,100 @@ async def test_a_broken_certificate_leaves_the_old_one(served: SmallHttpServer, 
 def test_without_a_certificate_the_error_names_the_secret(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match="Secret metrics-server-cert has it"):
         ServingContext(tmp_path)
+
+
+async def test_a_certificate_with_the_key_of_another_leaves_the_old_one(
+    served: SmallHttpServer, directory: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    put_certificate(other, "second")
+    (directory / "tls.crt").write_bytes((other / "tls.crt").read_bytes())
+
+    await get(served, "/metrics", "Bearer reader")
+    assert (await get(served, "/metrics", "Bearer reader"))[2] == "CN=first"
+
+
+class SlowCollector(Collector):
+    """Counts how often it is asked; answers when it is let."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.asked_once = threading.Event()
+        self.may_answer = threading.Event()
+
+    def collect(self) -> Iterator[Metric]:
+        self.asked += 1
+        self.asked_once.set()
+        assert self.may_answer.wait(5)
+        yield GaugeMetricFamily("asked", "How often.", self.asked)
+
+
+async def test_a_crowd_shares_what_is_made_for_it() -> None:
+    slow = SlowCollector()
+    slow.may_answer.set()
+    registry = CollectorRegistry()
+    registry.register(slow)
+    slow.asked = 0
+    slow.asked_once.clear()
+    slow.may_answer.clear()
+    page = Page([registry])
+
+    first = asyncio.create_task(page.body())
+    await asyncio.to_thread(slow.asked_once.wait, 5)
+    crowd = [asyncio.create_task(page.body()) for _ in range(50)]
+    await asyncio.sleep(0)
+    slow.may_answer.set()
+
+    assert b"asked 1.0" in await first
+    # Nobody gets what was begun before the question; one more is enough for all of them.
+    assert {body.splitlines()[-1] for body in await asyncio.gather(*crowd)} == {b"asked 2.0"}
+
+
+async def test_a_reader_that_leaves_spoils_nothing_for_the_others() -> None:
+    registry = CollectorRegistry()
+    counter = Counter("seen", "What was seen.", registry=registry)
+    page = Page([registry])
+
+    leaving = asyncio.create_task(page.body())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    counter.inc()
+
+    assert b"seen_total 1.0" in await page.body()
+
+
+async def test_the_endpoint_waits_for_its_certificate(tmp_path: Path) -> None:
+    clock = FakeClock()
+    pages = {RUNTIME_PATH: [CollectorRegistry()]}
+    part = MetricsPart("127.0.0.1", 0, tmp_path, MetricsAccess(Reviews()), pages, clock)
+    running = asyncio.create_task(part.run())
+    await clock.settle()
+    assert part.server is None
+
+    put_certificate(tmp_path, "late")
+    await clock.advance(LOOK_AGAIN_S)
+
+    assert part.server is not None
+    await asyncio.wait_for(part.server.listening.wait(), 5)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_address_that_is_taken_stops_nothing(directory: Path) -> None:
+    clock = FakeClock()
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    pages = {RUNTIME_PATH: [CollectorRegistry()]}
+    part = MetricsPart("127.0.0.1", port, directory, MetricsAccess(Reviews()), pages, clock)
+    running = asyncio.create_task(part.run())
+    await clock.settle()
+    assert clock.waiting
+    assert part.server is not None
+    assert not part.server.listening.is_set()
+
+    taken.close()
+    await clock.advance(LOOK_AGAIN_S)
+
+    await asyncio.wait_for(part.server.listening.wait(), 5)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import pytest
 
 from spo.api.access_reviews import UserInfo
-from spo.daemon.metrics_access import CACHE_S, MAX_CACHED, MAX_QUESTIONS, MetricsAccess, Verdict
+from spo.controller.metrics_access import CACHE_S, MAX_CACHED, MAX_QUESTIONS, MetricsAccess, Verdict
 from spo.kube.errors import ServerError
 from tests.fakes.clock import FakeClock
 
