@@ -61,7 +61,7 @@ class AdmissionControllers:
         self._scope = AdmissionScope(clock)
         self._condition = AdmissionCondition(self._scope, self._namespace_labels)
         self._events = EventRecorder(client, "profilebinding", clock=clock)
-        self._pods = BoundPods(client, clock, self._enqueue_bindings)
+        self._pods = BoundPods(client, clock, self._enqueue_bindings, settings.namespaces)
         self._configurations = ConfigurationStore(
             client,
             self._configuration.cache,

@@ -1,12 +1,12 @@
-"""The pods of namespaces with bindings: followed only while there are any, one watch for each namespace."""
+"""The pods of namespaces with bindings, followed only while there are any."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from spo.api.core import Container, Pod
 from spo.kube.client import KubeClient
 from spo.kube.clock import Clock
-from spo.manager.followed_pods import FollowedPods
+from spo.manager.followed_pods import MAX_WATCHES, FollowedPods
 from spo.names import SECCOMP_POD_ANNOTATION
 
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
@@ -60,6 +60,14 @@ def _record(container: Container) -> ContainerRecord:
 class BoundPods(FollowedPods[WorkloadRecord]):
     """The pods of namespaces with bindings."""
 
-    def __init__(self, client: KubeClient, clock: Clock, changed: Callable[[str], None]) -> None:
-        """Take what it works with; ``changed`` as for :class:`FollowedPods`."""
-        super().__init__(client, clock, changed, project_workload)
+    def __init__(
+        self,
+        client: KubeClient,
+        clock: Clock,
+        changed: Callable[[str], None],
+        namespaces: Sequence[str] = (),
+        *,
+        max_watches: int = MAX_WATCHES,
+    ) -> None:
+        """Take what it works with; everything as for :class:`FollowedPods`."""
+        super().__init__(client, clock, changed, project_workload, namespaces, max_watches=max_watches)
