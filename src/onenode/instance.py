@@ -101,9 +101,14 @@ class Instance:
         self.state.chmod(0o700)
         self.containers_conf.write_text(containers_conf())
 
-    def podman(self, environment: Mapping[str, str]) -> Podman:
-        """Podman with this instance's settings and label."""
-        return Podman(instance=self.identifier, configuration=self.containers_conf, environment=environment)
+    def podman(self, environment: Mapping[str, str], hooks: Path | None = None) -> Podman:
+        """Podman with this instance's settings and label; ``hooks`` is a directory of OCI hooks."""
+        return Podman(
+            instance=self.identifier,
+            configuration=self.containers_conf,
+            environment=environment,
+            hooks=hooks,
+        )
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -86,7 +86,7 @@ def serve_until_stopped(instance: Instance, options: ServeOptions, environment: 
 
 
 async def _serve(instance: Instance, options: ServeOptions, environment: Mapping[str, str]) -> None:
-    podman = instance.podman(environment)
+    podman = instance.podman(environment, options.node_root / "etc/containers/oci/hooks.d")
     version, gateway = await asyncio.gather(podman.version(), podman.gateway())
     sockets = _listen(options.port, gateway)
     bridge = gateway if len(sockets) > 1 else None

@@ -34,6 +34,8 @@ from onenode.kubelet.state import Image
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _SYSCTL_NAME = re.compile(r"[a-z0-9]([-_a-z0-9./]*[a-z0-9])?")
 _CPU_PERIOD_US = 100_000
+_HOOK_ANNOTATION = "io.containers.trace-syscall"
+"""For OCI hooks: of the container if the pod has it with ``/<container>``, as CRI-O hands it on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,9 @@ def container_arguments(pod: Pod, container: Container, setup: ContainerSetup) -
     if setup.seccomp is not None:
         arguments.append(f"--security-opt={setup.seccomp}")
     arguments += _resources(container)
+    trace = pod.metadata.annotations.get(f"{_HOOK_ANNOTATION}/{container.name}")
+    if trace is not None:
+        arguments.append(f"--annotation={_HOOK_ANNOTATION}={trace}")
     arguments += ["--log-driver=k8s-file", f"--log-opt=path={setup.log_file}", "--log-opt=max-size=10mb"]
     arguments.append(f"--env-file={setup.environment_file}")
     arguments += [

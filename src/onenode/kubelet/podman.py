@@ -95,8 +95,24 @@ def containers_conf() -> str:
 class Podman:
     """The containers of one onenode."""
 
-    def __init__(self, *, instance: str, configuration: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        *,
+        instance: str,
+        configuration: Path,
+        environment: Mapping[str, str],
+        hooks: Path | None = None,
+    ) -> None:
+        """Take what it works with.
+
+        Args:
+            instance: value of the label of our containers.
+            configuration: ``containers.conf`` for all calls.
+            environment: of all calls.
+            hooks: directory of OCI hooks, looked for at each start; None: where Podman looks.
+        """
         self._instance = instance
+        self._hooks = hooks
         self._environment = {**environment, "CONTAINERS_CONF": str(configuration)}
         self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._running: set[asyncio.Task[_Result]] = set()
@@ -112,7 +128,8 @@ class Podman:
             ContainerCreateError: it could not be made.
             ContainerStartError: it was made and is left behind, but its command could not start.
         """
-        result = await self._try("run", *arguments)
+        hooks = () if self._hooks is None or not self._hooks.is_dir() else (f"--hooks-dir={self._hooks}",)
+        result = await self._try(*hooks, "run", *arguments)
         if result.code in _COMMAND_NOT_RUNNABLE:
             raise ContainerStartError(f"failed to start container: {result.stderr}")
         if result.code:

@@ -45,6 +45,13 @@ _directory = click.option(
     show_default=True,
     help="The only place where recordings are written.",
 )
+_host_root = click.option(
+    "--host-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="/",
+    show_default=True,
+    help="Where the node's file system begins: recordings lie below it, annotations name them without it.",
+)
 
 
 @click.group(context_settings=HELP_OPTIONS)
@@ -63,22 +70,23 @@ def hook() -> None:
 @hook.command()
 @_hooks_dir
 @_directory
-def install(hooks_dir: Path, directory: Path) -> None:
+@_host_root
+def install(hooks_dir: Path, directory: Path, host_root: Path) -> None:
     """Tell Podman and CRI-O about the hook; prints the path of the file.
 
     \b
     Example:
       spoc hook install
     """
-    from spo.host.hook_files import HookFiles  # noqa: PLC0415 - the help comes without
+    from spo.host.hook_files import HookFiles, below  # noqa: PLC0415 - the help comes without
 
-    HookFiles(directory).make_directory()
+    HookFiles(below(host_root, directory)).make_directory()
     try:
         hooks_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HookError(hooks_dir, f"cannot be made: {error.strerror}") from error
     path = hooks_dir / FILE_NAME
-    write_bytes(description(directory), str(path))
+    write_bytes(description(directory, host_root), str(path))
     say(str(path))
 
 
@@ -103,20 +111,23 @@ def remove(hooks_dir: Path) -> None:
 
 @hook.command(hidden=True)
 @_directory
-def run(directory: Path) -> None:
+@_host_root
+def run(directory: Path, host_root: Path) -> None:
     """Called by the container runtime, with the state of the container on standard input."""
     from spo.cli.hook_recording import record_in_background  # noqa: PLC0415 - as above
 
-    record_in_background(sys.stdin.buffer, directory)
+    record_in_background(sys.stdin.buffer, directory, host_root)
 
 
-def description(directory: Path) -> bytes:
+def description(directory: Path, host_root: Path) -> bytes:
     """The hook as hooks.d wants it (oci-hooks(5)).
 
     The interpreter is isolated, for it starts in the bundle of the container; by its own name in the
     arguments it finds its packages.
     """
     arguments = [sys.executable, "-I", "-m", "spo.cli", "hook", "run", "--directory", str(directory)]
+    if host_root != Path("/"):
+        arguments += ["--host-root", str(host_root)]
     document = {
         "version": "1.0.0",
         "hook": {"path": sys.executable, "args": arguments, "timeout": TIMEOUT_S},

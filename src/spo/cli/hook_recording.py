@@ -14,7 +14,7 @@ from spo.bpf.errors import RecorderError
 from spo.bpf.observation import Observation
 from spo.bpf.recorder import Recorder
 from spo.errors import SpoError
-from spo.host.hook_files import HookFileError, HookFiles, is_file_name
+from spo.host.hook_files import HookFileError, HookFiles, below, is_file_name
 from spo.profiles.oci import render
 from spo.recording.profile import Machine, spec_of
 from spo.recording.runtime_base import base_of
@@ -81,8 +81,13 @@ def _file_of(value: str, directory: Path) -> str:
     return path.name
 
 
-def record_in_background(state: IO[bytes], directory: Path) -> None:
+def record_in_background(state: IO[bytes], directory: Path, host_root: Path) -> None:
     """Begin to record, then return, so that the runtime starts the container.
+
+    Args:
+        state: of the container, as the runtime gives it.
+        directory: the only one that annotations may name.
+        host_root: where the node's file system begins.
 
     Raises:
         HookRequestError: the request cannot be fulfilled.
@@ -94,7 +99,7 @@ def record_in_background(state: IO[bytes], directory: Path) -> None:
     wanted = request_of(content, directory)
     if wanted is None:
         return
-    files = HookFiles(directory)
+    files = HookFiles(below(host_root, directory))
     files.make_directory()
     try:
         process = os.pidfd_open(wanted.pid)

@@ -44,6 +44,11 @@ def is_file_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def below(host_root: Path, directory: Path) -> Path:
+    """An absolute directory of the node, seen from here."""
+    return host_root / directory.relative_to("/")
+
+
 class HookFiles:
     """One directory of recordings. All calls block."""
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from spo.errors import TerminalError
 from spo.host.atomic_file import opened_directory, read_file, replace_file
+from spo.host.hook_files import HookFileError, HookFiles
 from spo.host.seccomp_dir import DIRECTORY_MODE
 from spo.names import (
     DAEMON_RUN_DIR,
+    HOOK_RECORDINGS_DIR,
     KUBELET_SECCOMP_ROOT,
     OPERATOR_ROOT,
     PROFILE_PREFIX,
@@ -54,12 +56,14 @@ def prepare(root: Path, profiles_source: Path | None) -> list[str]:
     seccomp_root = _below(root, KUBELET_SECCOMP_ROOT)
     operator_root = _below(root, OPERATOR_ROOT)
     link = _below(root, PROFILES_ROOT)
+    recordings = _below(root, HOOK_RECORDINGS_DIR)
     sockets = _below(root, DAEMON_RUN_DIR)
     steps: list[tuple[str, Callable[[], None]]] = [
         (f"create {seccomp_root}", partial(_make_directories, seccomp_root)),
         (f"create {operator_root} with mode 0744", partial(_make_operator_root, operator_root)),
         (f"link {link} to {operator_root}", partial(_link, seccomp_root, operator_root)),
         (f"give {link} to {ROOTLESS_UID}:{ROOTLESS_UID}", partial(_hand_over, link, operator_root)),
+        (f"create {recordings} with mode 0770", HookFiles(recordings).make_directory),
         (f"create {sockets} for {ROOTLESS_UID}:{ROOTLESS_UID}", partial(_make_socket_directory, sockets)),
     ]
     if profiles_source is not None:
@@ -69,7 +73,7 @@ def prepare(root: Path, profiles_source: Path | None) -> list[str]:
     for step, action in steps:
         try:
             action()
-        except OSError as error:
+        except (OSError, HookFileError) as error:
             raise NodeSetupError(step, str(error)) from error
         done.append(step)
     return done

@@ -46,7 +46,7 @@ def test_a_fresh_node(node: Path, source: Path, umask: int) -> None:
         steps = prepare(node, source)
     finally:
         os.umask(before)
-    assert len(steps) == 6
+    assert len(steps) == 7
     assert described(node / LINK) == "744,65535,65535"
     assert (node / LINK).readlink() == node / OPERATOR
     copied = node / "var/lib/kubelet/seccomp/operator.json"
@@ -74,7 +74,7 @@ def test_again_changes_nothing(node: Path, source: Path) -> None:
 
 
 def test_without_shipped_profiles(node: Path) -> None:
-    assert len(prepare(node, None)) == 5
+    assert len(prepare(node, None)) == 6
 
 
 def test_present_directories_keep_their_modes(node: Path) -> None:

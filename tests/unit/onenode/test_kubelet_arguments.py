@@ -101,6 +101,18 @@ def test_container_arguments_contain(wanted: Pod, present: str) -> None:
     assert present in arguments(wanted)
 
 
+def test_a_container_gets_the_annotation_for_its_hook_and_no_other() -> None:
+    wanted = pod()
+    wanted.metadata.annotations = {
+        "io.containers.trace-syscall/c": "of:/r/web.json",
+        "io.containers.trace-syscall/other": "of:/r/other.json",
+        "io.containers.trace-syscall": "of:/r/pod.json",
+        "run.oci.handler": "krun",
+    }
+    annotations = [item for item in arguments(wanted) if item.startswith("--annotation")]
+    assert annotations == ["--annotation=io.containers.trace-syscall=of:/r/web.json"]
+
+
 def test_plain_container_gets_no_privileges_and_no_user() -> None:
     given = arguments(pod())
     assert not [item for item in given if item.startswith(("--user", "--cap", "--privileged", "--read-only"))]
