@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from spo.probes.log_enricher.forks import Fork
 from spo.probes.log_enricher.owners import GRACE_S, MAX_PROCESSES, VERIFY_S, Clocks, Owners
 
 BOOT_S = 1_600_000_000.0
@@ -16,7 +17,15 @@ class Proc:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.now_s = 1000.0
-        self.owners = Owners(root, Clocks(lambda: self.now_s, lambda: BOOT_S), ticks_per_s=100)
+        self.forks: dict[int, Fork] = {}
+        clocks = Clocks(lambda: self.now_s, lambda: BOOT_S, lambda: BOOT_S)
+        self.owners = Owners(root, self, clocks, ticks_per_s=100)
+
+    def drain(self) -> None:
+        """All events have come."""
+
+    def last(self, pid: int) -> Fork | None:
+        return self.forks.get(pid)
 
     def run(self, pid: int, cgroup: str, *, started_s: float = 10.0, comm: str = "sh") -> None:
         folder = self.root / str(pid)
@@ -106,6 +115,35 @@ def test_broken_files_are_nobodys(proc: Proc, stat: str) -> None:
     proc.run(7, f"0::/libpod-{A}\n")
     (proc.root / "7" / "stat").write_text(stat)
     assert proc.find(7) is None
+
+
+def test_process_that_ended_at_once_belongs_to_its_parents_container(proc: Proc) -> None:
+    proc.run(7, f"0::/libpod-{A}\n")
+    proc.forks = {8: Fork(7, 900.0), 9: Fork(8, 910.0)}
+    assert proc.find(9, at_s=911) == (A, None)
+    assert proc.find(8, at_s=901) == (A, None)
+
+
+def test_child_of_a_process_of_the_host_has_no_container(proc: Proc) -> None:
+    proc.run(7, "0::/system.slice/cron.service\n")
+    proc.forks = {8: Fork(7, 900.0)}
+    assert proc.find(8, at_s=901) == (None, None)
+
+
+def test_process_whose_family_is_gone_is_unknown(proc: Proc) -> None:
+    proc.forks = {8: Fork(7, 900.0), 7: Fork(8, 899.0)}
+    assert proc.find(8, at_s=901) is None
+
+
+def test_id_that_is_used_again_by_a_process_that_ended_at_once(proc: Proc) -> None:
+    proc.run(7, f"0::/libpod-{A}\n")
+    proc.run(8, f"0::/libpod-{B}\n")
+    assert proc.find(8, at_s=1000) == (B, None)
+    proc.end(8)
+    proc.now_s = 1002.0
+    proc.forks = {8: Fork(7, 1001.0)}
+    assert proc.find(8, at_s=1000.5) == (B, None)
+    assert proc.find(8, at_s=1001.5) == (A, None)
 
 
 def test_memory_is_bounded(proc: Proc) -> None:

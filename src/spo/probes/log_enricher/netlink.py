@@ -21,7 +21,7 @@ _NETLINK_AUDIT: Final = 9
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP: Final = 1
 _READLOG_GROUP: Final = 1
-_SO_RCVBUFFORCE: Final = 33
+SO_RCVBUFFORCE: Final = 33
 _CLONE_NEWNET: Final = 0x40000000
 _AUDIT_GET: Final = 1000
 _AUDIT_SET: Final = 1001
@@ -146,7 +146,7 @@ def _open_multicast() -> socket.socket:
         opened.bind((0, 0))
         opened.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _READLOG_GROUP)
         with contextlib.suppress(PermissionError):  # without CAP_NET_ADMIN the kernel's own limit holds
-            opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+            opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
     except OSError as error:
         opened.close()
         raise SourceError(f"the kernel gives us no audit records (needs CAP_AUDIT_READ): {error}") from error

@@ -4,9 +4,10 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from spo import klog
+from spo.probes.log_enricher.forks import Fork
 from spo.recording.identity import container_of_proc
 
 log = klog.get("log-enricher")
@@ -16,8 +17,10 @@ VERIFY_S: Final = 0.25
 GRACE_S: Final = 10.0
 """How long after its end records of a process may arrive."""
 MAX_PROCESSES: Final = 4096
+_MAX_ANCESTORS: Final = 16
 _TOLERANCE_MS: Final = 50
 """Records and start times come from clocks that tick every 4 and 10 ms."""
+_NO_START: Final = -1
 _STAT_BYTES: Final = 1024
 _CGROUP_BYTES: Final = 16 << 10
 _START_TIME: Final = 19
@@ -43,6 +46,18 @@ class Clocks(NamedTuple):
     monotonic: Callable[[], float] = time.monotonic
     boot_epoch: Callable[[], float] = lambda: time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     """When the machine was started, since the Unix epoch."""
+    monotonic_epoch: Callable[[], float] = lambda: time.time() - time.monotonic()
+    """When ``monotonic`` was 0, since the Unix epoch."""
+
+
+class ForkBook(Protocol):
+    """Who started whom; see :class:`spo.probes.log_enricher.forks.ForkEvents`."""
+
+    def drain(self) -> None:
+        """Take what has happened."""
+
+    def last(self, pid: int) -> Fork | None:
+        """How the last process with this id began."""
 
 
 class Owners:
@@ -50,10 +65,19 @@ class Owners:
 
     Args:
         proc: where the proc file system of the initial pid namespace is mounted.
+        forks: to find the container of a process that has ended by that of its parent; ``None``: unknown.
     """
 
-    def __init__(self, proc: Path, clocks: Clocks | None = None, *, ticks_per_s: int = 0) -> None:
+    def __init__(
+        self,
+        proc: Path,
+        forks: ForkBook | None = None,
+        clocks: Clocks | None = None,
+        *,
+        ticks_per_s: int = 0,
+    ) -> None:
         self._proc = str(proc)
+        self._forks = forks
         self._clocks = clocks or Clocks()
         self._monotonic = self._clocks.monotonic
         self._ticks_per_s = ticks_per_s or os.sysconf("SC_CLK_TCK")
@@ -80,7 +104,7 @@ class Owners:
         try:
             process = os.open(f"{self._proc}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            return self._gone(pid, before, now_s, error)
+            return self._gone(pid, before, time_ms, error)
         try:
             start_ticks = _start_ticks(_read(process, "stat", _STAT_BYTES))
             same = before is not None and before.start_ticks == start_ticks
@@ -91,11 +115,13 @@ class Owners:
                 return before  # of one that had this id before
             identity = container_of_proc(_read(process, "cgroup", _CGROUP_BYTES).decode("utf-8", "replace"))
         except (OSError, ValueError) as error:
-            return self._gone(pid, before, now_s, error)
+            return self._gone(pid, before, time_ms, error)
         finally:
             os.close(process)
         self.looked_up += not same
-        owner = Owner(start_ticks, *(identity or (None, None)))
+        return self._keep(pid, Owner(start_ticks, *(identity or (None, None))), now_s)
+
+    def _keep(self, pid: int, owner: Owner, now_s: float) -> Owner:
         owner.verified_s = now_s
         self._owners.pop(pid, None)
         if len(self._owners) >= MAX_PROCESSES:
@@ -106,14 +132,49 @@ class Owners:
     def _start_ms(self, start_ticks: int) -> float:
         return (self._clocks.boot_epoch() + start_ticks / self._ticks_per_s) * 1000
 
-    def _gone(self, pid: int, before: Owner | None, now_s: float, error: Exception) -> Owner | None:
+    def _gone(self, pid: int, before: Owner | None, time_ms: int, error: Exception) -> Owner | None:
         if not isinstance(error, FileNotFoundError | ProcessLookupError) and not self._complained:
             self._complained = True
             log.error("Cannot look at a process", error=error, pid=pid)
-        if before is not None and now_s - before.verified_s > GRACE_S:
+        now_s = self._monotonic()
+        fork = self._last_fork(pid)
+        if before is not None and (fork is None or fork.at_s <= before.verified_s):
+            if now_s - before.verified_s <= GRACE_S:
+                return before
             self._owners.pop(pid, None)
             return None
-        return before
+        if fork is None:
+            return None
+        if time_ms + _TOLERANCE_MS < (fork.at_s + self._clocks.monotonic_epoch()) * 1000:
+            return before  # of one that had this id before
+        parent = self._ancestor(fork, time_ms)
+        if parent is None:
+            return None
+        self.looked_up += 1
+        return self._keep(pid, Owner(_NO_START, parent.container_id, parent.pod_uid), now_s)
+
+    def _last_fork(self, pid: int) -> Fork | None:
+        if self._forks is None:
+            return None
+        self._forks.drain()
+        return self._forks.last(pid)
+
+    def _ancestor(self, fork: Fork, time_ms: int) -> Owner | None:
+        """The nearest one that is known: processes begin in the cgroup of their parent."""
+        found: Fork | None = fork
+        for _ in range(_MAX_ANCESTORS):
+            if found is None or self._forks is None:
+                return None
+            pid = found.parent
+            found = self._forks.last(pid)
+            owner = self._owners.get(pid)
+            if owner is not None and found is not None and found.at_s > owner.verified_s:
+                owner = None  # of one that had this id before
+            if owner is None and Path(f"{self._proc}/{pid}").exists():
+                owner = self._verify(pid, None, self._monotonic(), time_ms)
+            if owner is not None:
+                return owner
+        return None
 
 
 def _read(process: int, name: str, size: int) -> bytes:

@@ -14,9 +14,10 @@ from typing import Final, TextIO, cast
 from spo import klog
 from spo.probes.log_enricher.counts import Counts
 from spo.probes.log_enricher.enricher import Enricher
+from spo.probes.log_enricher.forks import DRAIN_S, ForkEvents
 from spo.probes.log_enricher.link import DaemonLink
 from spo.probes.log_enricher.log_file import POLL_S
-from spo.probes.log_enricher.netlink import BacklogLimit
+from spo.probes.log_enricher.netlink import BacklogLimit, SourceError
 from spo.probes.log_enricher.output import Output
 from spo.probes.log_enricher.owners import Owners
 from spo.probes.log_enricher.settings import LogEnricherSettings
@@ -49,11 +50,22 @@ def run_log_enricher(settings: LogEnricherSettings, verbosity: int) -> None:
             stack.callback(source.close)
         if any(isinstance(source, NetlinkSource) for source in sources):
             stack.enter_context(BacklogLimit(settings.network_namespace))
+        forks = _open_forks(settings)
+        if forks is not None:
+            stack.callback(forks.close)
         selector = stack.enter_context(selectors.DefaultSelector())
-        loop = _Loop(settings, selector, sources, output)
+        loop = _Loop(settings, selector, sources, output, forks)
         stack.callback(loop.close)
         loop.run(ended)
         log.info("Stopped")
+
+
+def _open_forks(settings: LogEnricherSettings) -> ForkEvents | None:
+    try:
+        return ForkEvents(settings.network_namespace)
+    except SourceError as error:
+        log.warning("Cannot follow processes that end at once", problem=str(error))
+        return None
 
 
 def _give_output_back(output: Output, verbosity: int) -> None:
@@ -90,6 +102,7 @@ class _Loop:
         selector: selectors.BaseSelector,
         sources: list[RecordSource],
         output: Output,
+        forks: ForkEvents | None,
     ) -> None:
         self._settings = settings
         self._selector = selector
@@ -97,7 +110,8 @@ class _Loop:
         self._output = output
         self._waiting = WaitingRoom(time.monotonic)
         self._counts = Counts(secrets.token_hex(_SESSION_BYTES))
-        self._owners = Owners(settings.proc)
+        self._forks = forks
+        self._owners = Owners(settings.proc, forks)
         self._enricher = Enricher(
             settings.node_name,
             self._owners,
@@ -121,6 +135,7 @@ class _Loop:
         self._poll_s = 0.0
         self._polls = any(not isinstance(source, NetlinkSource) for source in sources)
         self._watches_output = False
+        self._forks_s = 0.0
         self._looked_up = 0
         self._awake_until_s = 0.0
         self._round_s = 0.0
@@ -150,6 +165,9 @@ class _Loop:
                 self._more.update(self._sources)
             for source in list(self._more):
                 self._pump(source)
+            if self._forks is not None and now_s >= self._forks_s:
+                self._forks_s = now_s + DRAIN_S
+                self._forks.drain()
             self._link.tick()
             self._ask(now_s)
             self._count(now_s)
@@ -184,6 +202,8 @@ class _Loop:
             deadlines.append(self._waiting.next_due_s())
         if self._polls:
             deadlines.append(self._poll_s)
+        if self._forks is not None:
+            deadlines.append(self._forks_s)
         first = min((one for one in deadlines if one is not None), default=None)
         return None if first is None else max(0.0, first - time.monotonic())
 
