@@ -70,13 +70,16 @@ def manager(verbosity: int) -> None:
 
 
 @cli.command()
+@click.option("--with-selinux", type=click.BOOL, default=False, help="Install SELinux policies as well.")
 @click.pass_obj
-def daemon(verbosity: int) -> None:
+def daemon(verbosity: int, /, with_selinux: bool) -> None:
     """Keep the profile files of one node; runs without privileges. Alias: d."""
     from spo.daemon.process import run_daemon  # noqa: PLC0415 - see above
     from spo.kube.client import KubeClient  # noqa: PLC0415 - see above
 
     _started(SPOD_NAME, verbosity)
+    if with_selinux:
+        log.warning("SELinux is enabled, but this version installs seccomp profiles only")
     settings = DaemonSettings.from_env(os.environ)
     _run(run_daemon(KubeClient.from_env(os.environ, field_manager=DAEMON_FIELD_MANAGER), settings))
 

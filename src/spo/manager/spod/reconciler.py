@@ -113,15 +113,15 @@ class SpodReconciler:
         self._default = None
 
     async def _roll_out(self, request: Request, spod: Spod) -> Result:
-        if spod.status is None or spod.status.state is None:
-            await self._say(spod, rollout.waiting("the DaemonSet is not created yet"))
-            spod = self._spods.get(request.namespace, request.name) or spod
         deployment = self._workloads.deployment()
         installation = _complete(self._installation, deployment)
         if installation is None:
             return await self._say(
                 spod, rollout.waiting(f"waiting for Deployment {OPERATOR_NAME}, whose image is used")
             )
+        if spod.status is None or spod.status.state is None:
+            await self._say(spod, rollout.waiting("the DaemonSet is not created yet"))
+            spod = self._spods.get(request.namespace, request.name) or spod
         try:
             wanted = render(spod, installation)
             daemon_set, pause_s = await self._store(spod, wanted)
