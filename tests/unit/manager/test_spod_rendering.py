@@ -1,0 +1,165 @@
+"""The DaemonSet for many settings, compared with files.
+
+With ``WRITE_GOLDEN=1`` in the environment the files are written again; look at the difference.
+"""
+
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from spo.api.spod import SecurityProfilesOperatorDaemon
+from spo.manager.spod.default import default_spod
+from spo.manager.spod.installation import Installation, pin_root
+from spo.manager.spod.rendering import render
+
+GOLDEN = Path(__file__).parents[2] / "data/spod"
+IMAGE = "registry.example/spo:1"
+UID = "5b5f6a4e-0000-4000-8000-000000000001"
+ALL_PROBES = {"enableBpfRecorder": True, "enableLogEnricher": True}
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "empty": ({}, {}),
+    "default": (default_spod("spo", "spod", enable_selinux=False)["spec"], {}),
+    "bpf-recorder": ({"enableBpfRecorder": True}, {}),
+    "log-enricher": ({"enableLogEnricher": True}, {}),
+    "log-enricher-netlink": ({"enableLogEnricher": True, "logEnricherSource": "netlink"}, {}),
+    "log-enricher-auditd": ({"enableLogEnricher": True, "logEnricherSource": "auditd"}, {}),
+    "selinux": ({"enableSelinux": True, "enableProfiling": True}, {"selinuxd_image": "selinuxd:1"}),
+    "probes-other-proc": ({**ALL_PROBES, "hostProcVolumePath": "/hostproc"}, {}),
+    "verbose-profiled": ({**ALL_PROBES, "verbosity": 1, "enableProfiling": True}, {}),
+    "scheduling": (
+        {
+            "tolerations": [
+                {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}
+            ],
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}},
+            "priorityClassName": "system-node-critical",
+            "imagePullSecrets": [{"name": "regcred"}],
+            "daemonResourceRequirements": {"limits": {"memory": "256Mi", "cpu": 1}},
+        },
+        {"pull_policy": "Always"},
+    ),
+    "shared-machine": (
+        {**ALL_PROBES, "hostProcVolumePath": "/my-proc"},
+        {
+            "host_root": PurePosixPath("/var/tmp/node"),
+            "host_network": True,
+            "health_host": "127.0.0.1",
+            "health_port": 18085,
+        },
+    ),
+    "restricted-namespaces": ({}, {"namespaces": ("team-a", "spo"), "spod_name": "other"}),
+}
+
+
+def spod(spec: dict[str, Any]) -> SecurityProfilesOperatorDaemon:
+    metadata = {"name": "spod", "namespace": "spo", "uid": UID}
+    return msgspec.convert({"metadata": metadata, "spec": spec}, SecurityProfilesOperatorDaemon)
+
+
+def rendered(spec: dict[str, Any], **installation: Any) -> dict[str, Any]:
+    settings = {"image": IMAGE, "operator_namespace": "spo", **installation}
+    return render(spod(spec), Installation(**settings))
+
+
+def pod_of(daemon_set: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = daemon_set["spec"]["template"]["spec"]
+    return found
+
+
+def containers_of(daemon_set: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    pod = pod_of(daemon_set)
+    return {one["name"]: one for one in (*pod["initContainers"], *pod["containers"])}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_daemon_set_is_as_in_the_file(name: str) -> None:
+    spec, installation = CASES[name]
+    found = rendered(spec, **installation)
+    file = GOLDEN / f"{name}.yaml"
+    if os.environ.get("WRITE_GOLDEN"):
+        file.write_text(yaml.safe_dump(json.loads(json.dumps(found)), sort_keys=False, width=110))
+    assert yaml.safe_load(file.read_text()) == json.loads(json.dumps(found))
+
+
+def test_no_file_is_left_over() -> None:
+    assert sorted(file.stem for file in GOLDEN.iterdir()) == sorted(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_only_the_daemon_has_a_token(name: str) -> None:
+    found = rendered(CASES[name][0], **CASES[name][1])
+    assert pod_of(found)["automountServiceAccountToken"] is False
+    mounting = [
+        one["name"]
+        for one in containers_of(found).values()
+        if any(mount["name"] == "api-access" for mount in one["volumeMounts"])
+    ]
+    assert mounting == ["security-profiles-operator"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nobody_is_privileged_and_all_roots_are_read_only(name: str) -> None:
+    for one in containers_of(rendered(CASES[name][0], **CASES[name][1])).values():
+        context = one["securityContext"]
+        assert "privileged" not in context
+        assert context["readOnlyRootFilesystem"] is True
+        if one["name"] != "selinuxd":
+            assert context["capabilities"]["drop"] == ["ALL"]
+            assert context["allowPrivilegeEscalation"] is False
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_volume_is_mounted_and_every_mount_has_its_volume(name: str) -> None:
+    found = rendered(CASES[name][0], **CASES[name][1])
+    volumes = [volume["name"] for volume in pod_of(found)["volumes"]]
+    mounted = {mount["name"] for one in containers_of(found).values() for mount in one["volumeMounts"]}
+    assert len(volumes) == len(set(volumes))
+    assert set(volumes) == mounted
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_container_has_resources(name: str) -> None:
+    for one in containers_of(rendered(CASES[name][0], **CASES[name][1])).values():
+        assert one["resources"]
+
+
+@pytest.mark.parametrize("path", [None, "", "/proc"])
+def test_usual_proc_needs_no_volume(path: str | None) -> None:
+    pod = pod_of(rendered({**ALL_PROBES, "hostProcVolumePath": path}))
+    assert "host-proc-volume" not in [volume["name"] for volume in pod["volumes"]]
+
+
+def test_order_of_the_containers_is_documented() -> None:
+    found = rendered({**ALL_PROBES, "enableSelinux": True}, selinuxd_image="s")
+    pod = pod_of(found)
+    assert [one["name"] for one in pod["initContainers"]] == [
+        "non-root-enabler",
+        "selinux-shared-policies-copier",
+    ]
+    assert [one["name"] for one in pod["containers"]] == [
+        "security-profiles-operator",
+        "selinuxd",
+        "log-enricher",
+        "bpf-recorder",
+    ]
+
+
+def test_rendering_twice_gives_the_same() -> None:
+    assert rendered(ALL_PROBES) == rendered(ALL_PROBES)
+
+
+@pytest.mark.parametrize(
+    ("root", "pins"),
+    [
+        ("/", "/sys/fs/bpf/security-profiles-operator"),
+        ("/var/tmp/node", "/sys/fs/bpf/spo-"),
+    ],
+)
+def test_recorders_that_share_a_machine_pin_apart(root: str, pins: str) -> None:
+    assert str(pin_root(PurePosixPath(root))).startswith(pins)
