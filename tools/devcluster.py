@@ -21,16 +21,24 @@ from spo.manager.spod.installation import pin_root
 ROOT = Path(__file__).resolve().parent.parent
 KUBECTL = ROOT / ".venv/bin/kubectl"
 OPERATOR_MANIFEST = ROOT / "deploy/onenode/operator.yaml"
-OPERATOR_MANIFESTS = (OPERATOR_MANIFEST, ROOT / "deploy/onenode/webhook.yaml")
+OPERATOR_MANIFESTS = (
+    OPERATOR_MANIFEST,
+    ROOT / "deploy/onenode/metrics.yaml",
+    ROOT / "deploy/onenode/webhook.yaml",
+)
 OPERATOR_NAMESPACE = "security-profiles-operator"
 SECCOMP_ROOT = "var/lib/kubelet/seccomp"
 OPERATOR_ROOT = "var/lib/security-profiles-operator"
 RUN_DIR = "var/run/security-profiles-operator"
 ROOTLESS_UID = 65535
 DEFAULT_PORT = 16443
-PORTS = {"liveness-port": "SPO_HEALTH_ADDRESS", "webhook-server": "SPO_WEBHOOK_ADDRESS"}
+PORTS = {
+    "liveness-port": "SPO_HEALTH_ADDRESS",
+    "webhook-server": "SPO_WEBHOOK_ADDRESS",
+    "manager-https": "SPO_METRICS_ADDRESS",
+}
 """Name of a port in the manifests -> the variable that sets it."""
-DAEMON_ADDRESS = "SPO_SPOD_HEALTH_ADDRESS"
+DAEMON_ADDRESSES = ("SPO_SPOD_HEALTH_ADDRESS", "SPO_SPOD_METRICS_ADDRESS")
 DAEMON_ROOT = "SPO_SPOD_HOST_ROOT"
 """What the manager is told about its daemons."""
 
@@ -62,13 +70,13 @@ def operator_objects(node_root: Path) -> list[dict[str, Any]]:
 
 
 def move_daemons(environment: list[dict[str, Any]], node_root: Path) -> None:
-    """Let the manager make daemons that work below the node root and answer probes on a port of their own."""
-    for variable in environment:
-        if variable["name"] == DAEMON_ADDRESS:
-            host = variable["value"].rpartition(":")[0]
-            variable["value"] = f"{host}:{free_port()}"
-            environment.append({"name": DAEMON_ROOT, "value": str(node_root)})
-            return
+    """Let the manager make daemons that work below the node root and have ports of their own."""
+    moved = [variable for variable in environment if variable["name"] in DAEMON_ADDRESSES]
+    for variable in moved:
+        host = variable["value"].rpartition(":")[0]
+        variable["value"] = f"{host}:{free_port()}"
+    if moved:
+        environment.append({"name": DAEMON_ROOT, "value": str(node_root)})
 
 
 def move_port(pod: dict[str, Any], port_name: str, address: str, number: int) -> None:

@@ -101,6 +101,21 @@ WEBHOOK_CONFIGURATION: Final = "spo-mutating-webhook-configuration"
 WEBHOOK_CERTIFICATE: Final = "webhook-server-cert"
 """Secret with the serving certificate; written by spo.manager (or cert-manager), read by spo.webhooks."""
 
+METRICS_SERVICE: Final = "metrics"
+"""Service in front of the daemons' metrics."""
+
+MANAGER_METRICS_SERVICE: Final = "manager-metrics"
+"""Service in front of the managers' metrics."""
+
+METRICS_CERTIFICATE: Final = "metrics-server-cert"
+"""Secret with the certificate of both; written by spo.manager (or cert-manager), mounted by the servers."""
+
+METRICS_TOKEN: Final = "metrics-token"  # noqa: S105 - a name
+"""Secret with the token that Prometheus uses."""
+
+SERVICE_MONITOR: Final = "security-profiles-operator-monitor"
+"""What tells the Prometheus Operator to scrape the daemons; written by spo.manager."""
+
 WEBHOOK_AUTHORITY: Final = "webhook-ca"
 """Secret with the key of our CA; read and written by spo.manager only, mounted nowhere."""
 

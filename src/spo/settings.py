@@ -159,6 +159,16 @@ class ManagerSettings:
     """Address on which the daemons answer probes; empty: all of the pod."""
     spod_health_port: int = 8085
     """Port of the same."""
+    spod_metrics_host: str = ""
+    """Address on which the daemons serve metrics; empty: all of the pod."""
+    spod_metrics_port: int = 9443
+    """Port of the same."""
+    metrics_host: str = ""
+    """Address that serves the manager's own metrics; empty: all."""
+    metrics_port: int = 9443
+    """Port of the same."""
+    metrics_certificate_dir: PurePosixPath = METRICS_CERTIFICATE_DIR
+    """Where ``tls.crt`` and ``tls.key`` of the same are."""
     spod_host_root: PurePosixPath = PurePosixPath("/")
     """Directory of the nodes below which the daemons work; not ``/`` where operators share a machine."""
     selinuxd_image: str = ""
@@ -171,8 +181,11 @@ class ManagerSettings:
         """Read ``OPERATOR_NAMESPACE``, ``POD_NAME`` or ``HOSTNAME``, ``RESTRICT_TO_NAMESPACE``,
         ``SPO_CERTIFICATES`` (``own`` or ``cert-manager``), ``SPOD_NAME``, ``SPO_SPOD_HOST_NETWORK``,
         ``SPO_SPOD_HEALTH_ADDRESS``, ``SPO_SPOD_HOST_ROOT``, ``RELATED_IMAGE_SELINUXD``,
-        ``DEFAULT_ENABLE_SELINUX``.
+        ``DEFAULT_ENABLE_SELINUX``, ``SPO_METRICS_ADDRESS``, ``SPO_METRICS_CERTIFICATE_DIR``,
+        ``SPO_SPOD_METRICS_ADDRESS``.
         """
+        metrics_host, metrics_port = _address(env, "SPO_METRICS_ADDRESS", ":9443")
+        spod_metrics_host, spod_metrics_port = _address(env, "SPO_SPOD_METRICS_ADDRESS", ":9443")
         health_host, health_port = _address(env, "SPO_SPOD_HEALTH_ADDRESS", ":8085")
         operator_namespace = _required(env, "OPERATOR_NAMESPACE")
         certificates = env.get("SPO_CERTIFICATES") or _OWN_CERTIFICATES
@@ -189,6 +202,11 @@ class ManagerSettings:
             spod_host_network=_flag(env, "SPO_SPOD_HOST_NETWORK"),
             spod_health_host=health_host,
             spod_health_port=health_port,
+            spod_metrics_host=spod_metrics_host,
+            spod_metrics_port=spod_metrics_port,
+            metrics_host=metrics_host,
+            metrics_port=metrics_port,
+            metrics_certificate_dir=_certificate_dir(env),
             spod_host_root=_absolute(env, "SPO_SPOD_HOST_ROOT"),
             selinuxd_image=env.get("RELATED_IMAGE_SELINUXD", ""),
             default_enable_selinux=_flag(env, "DEFAULT_ENABLE_SELINUX"),

@@ -20,7 +20,7 @@ from spo.controller.metrics_access import ApiReviews, MetricsAccess
 from spo.controller.metrics_endpoint import RUNTIME_PATH, SPOD_PATH, MetricsPart
 from spo.daemon.enricher_service import EnricherSide
 from spo.daemon.file_changes import FileChanges
-from spo.daemon.metrics import SeccompProfileMetrics
+from spo.daemon.metrics import AppArmorProfileMetrics, SeccompProfileMetrics, SelinuxProfileMetrics
 from spo.daemon.node_status import NodeStatusReporter
 from spo.daemon.node_status_store import LocalCopy, NodeStatusStore
 from spo.daemon.node_view import CachedNodeView, SpodRules, rules_of
@@ -189,6 +189,8 @@ async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:
         log.error("profile not added", problem=unsupported)
     registry = process_registry()
     metrics = SeccompProfileMetrics(registry)
+    for kind in (SelinuxProfileMetrics, AppArmorProfileMetrics):
+        kind(registry)  # dashboards and alerts find them, at 0 where no such profile is looked after
     async with client:
         daemon = Daemon(client, settings, metrics, unsupported=unsupported)
         # Alive while the event loop answers: an API server that is away is no reason for a restart.

@@ -24,12 +24,14 @@ from spo.manager.admission_condition import AdmissionCondition
 from spo.manager.admission_scope import AdmissionScope
 from spo.manager.bound_pods import BoundPods
 from spo.manager.certificate_secrets import CertificateKeeper
+from spo.manager.metrics_certificate import MetricsCertificate
 from spo.manager.object_store import ObjectStore
 from spo.manager.profile_binding import ProfileBindingReconciler
 from spo.manager.recording_admission import RecordingAdmissionReconciler
 from spo.names import (
     ADMISSION_FIELD_MANAGER,
     BINDING_WEBHOOK,
+    METRICS_CERTIFICATE,
     RECORDING_WEBHOOK,
     SPOD_NAME,
     WEBHOOK_AUTHORITY,
@@ -91,7 +93,8 @@ class AdmissionControllers:
             field_selector=f"metadata.name={WEBHOOK_CONFIGURATION}",
             clock=clock,
         )
-        names = () if settings.cert_manager else (WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE)
+        ours = (WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE, METRICS_CERTIFICATE)
+        names = () if settings.cert_manager else ours
         self._secrets: list[Informer[ObjectMeta]] = [
             Informer(
                 client,
@@ -116,24 +119,31 @@ class AdmissionControllers:
         """One of :attr:`informers`: there need not be a second one."""
         return self._recordings
 
+    @property
+    def controllers(self) -> tuple[Controller, ...]:
+        """Whose work ``/metrics`` shows."""
+        return (self._admission, self._of_bindings, self._of_recordings)
+
     async def run(self) -> None:
         """Work until cancelled; :attr:`informers` run, and have their first lists."""
         self._listen()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._events.run())
             group.create_task(self._pods.run())
-            for controller in (self._admission, self._of_bindings, self._of_recordings):
+            for controller in self.controllers:
                 group.create_task(controller.run())
 
     def _admission_controller(self) -> Controller:
         settings, clock = self._settings, self._clock
         namespace = settings.operator_namespace
+        secrets = SecretStore(self._client, namespace)
         keeper = CertificateKeeper(
-            SecretStore(self._client, namespace),
+            secrets,
             self._scope,
             Replicas(self._client, namespace).all_serve,
             namespace,
             clock,
+            MetricsCertificate(secrets, namespace).keep,
         )
         reconciler = AdmissionReconciler(
             self._configurations,

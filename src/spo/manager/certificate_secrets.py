@@ -58,6 +58,10 @@ class Secrets(Protocol):
         """Store all of it."""
 
 
+FurtherCertificate = Callable[[Secret, datetime], Awaitable[None]]
+"""Takes the Secret of the CA and the present moment; looks at a certificate that needs no order of steps."""
+
+
 class CertificateKeeper:
     """Makes the Secrets what they should be."""
 
@@ -68,12 +72,15 @@ class CertificateKeeper:
         all_serve: Callable[[bytes], Awaitable[bool]],
         operator_namespace: str,
         clock: Clock,
+        further: FurtherCertificate | None = None,
     ) -> None:
         """Take what it works with.
 
         Args:
             all_serve: asks every replica whether it serves the certificate with this PEM.
+            further: what else the CA issues.
         """
+        self._further = further
         self._secrets = secrets
         self._scope = scope
         self._all_serve = all_serve
@@ -84,8 +91,16 @@ class CertificateKeeper:
         """PEM of all CAs to trust; ``None`` before the first :meth:`reconcile`."""
 
     async def reconcile(self) -> Result:
-        """Look at both Secrets, change at most what is due."""
+        """Look at all Secrets, change at most what is due."""
         now = self._clock.now()
+        authority, result = await self._keep(now)
+        if self._further is not None:
+            # Last: what goes wrong there must not keep the webhooks from their certificate.
+            await self._further(authority, now)
+        return result
+
+    async def _keep(self, now: datetime) -> tuple[Secret, Result]:
+        """Look at the CA and the certificate of the webhooks."""
         serving = await self._secrets.get(WEBHOOK_CERTIFICATE)
         authority = await self._authority(serving, now)
         previous = authority.data.get(PREVIOUS, b"")
@@ -93,20 +108,20 @@ class CertificateKeeper:
         problem = self._problem(serving, authority, now)
         if problem:
             if previous and serving is not None and not self._scope.trusts(self.bundle):
-                return Result(WAIT_FOR_TRUST_S)
+                return authority, Result(WAIT_FOR_TRUST_S)
             await self._issue(authority, problem, now)
-            return Result(WAIT_FOR_REPLICAS_S if previous else CHECK_S)
+            return authority, Result(WAIT_FOR_REPLICAS_S if previous else CHECK_S)
         if previous and serving is not None:
             if not await self._all_serve(serving.data[CERTIFICATE]):
-                return Result(WAIT_FOR_REPLICAS_S)
+                return authority, Result(WAIT_FOR_REPLICAS_S)
             await self._drop_previous(authority)
             self.bundle = authority.data[CERTIFICATE]
-        return Result(CHECK_S)
+        return authority, Result(CHECK_S)
 
     async def _authority(self, serving: Secret | None, now: datetime) -> Secret:
         """The CA's Secret; a new CA if it is absent, not ours, or near its end."""
         present = await self._secrets.get(WEBHOOK_AUTHORITY)
-        problem = _problem(present, now)
+        problem = problem_of(present, now)
         if present is not None and not problem:
             return present
         log.info("Making a CA", problem=problem)
@@ -118,30 +133,28 @@ class CertificateKeeper:
         data = {CERTIFICATE: issued.certificate, KEY: issued.key}
         if _is_certificate(old):
             data[PREVIOUS] = old
-        return await self._secrets.write(_secret(WEBHOOK_AUTHORITY, data, issued.facts))
+        return await self._secrets.write(secret_of(WEBHOOK_AUTHORITY, data, issued.facts))
 
     def _problem(self, serving: Secret | None, authority: Secret, now: datetime) -> str:
-        return _problem(serving, now, digest_of(authority.data[CERTIFICATE]), self._names)
+        return problem_of(serving, now, digest_of(authority.data[CERTIFICATE]), self._names)
 
     async def _issue(self, authority: Secret, problem: str, now: datetime) -> None:
         log.info("Issuing the certificate of the webhooks", problem=problem)
         ca = authority.data[CERTIFICATE]
-        try:
-            issued: Issued = new_server_certificate(ca, authority.data[KEY], self._names, now)
-        except ValueError as error:
-            raise UnusableAuthorityError(str(error)) from error
+        issued = issued_by(authority, self._names, now)
         data = {CERTIFICATE: issued.certificate, KEY: issued.key, AUTHORITY: ca}
-        await self._secrets.write(_secret(WEBHOOK_CERTIFICATE, data, issued.facts))
+        await self._secrets.write(secret_of(WEBHOOK_CERTIFICATE, data, issued.facts))
 
     async def _drop_previous(self, authority: Secret) -> None:
         log.info("Every replica serves a certificate of the new CA; the old one is no longer trusted")
         data = {key: value for key, value in authority.data.items() if key != PREVIOUS}
         facts = facts_from(authority.metadata.annotations[CERTIFICATE_ANNOTATION])
         if facts is not None:
-            await self._secrets.write(_secret(WEBHOOK_AUTHORITY, data, facts))
+            await self._secrets.write(secret_of(WEBHOOK_AUTHORITY, data, facts))
 
 
-def _problem(secret: Secret | None, now: datetime, authority: str = "", names: tuple[str, ...] = ()) -> str:
+def problem_of(secret: Secret | None, now: datetime, authority: str = "", names: tuple[str, ...] = ()) -> str:
+    """Why a certificate must be made anew, empty if it will do; see :meth:`CertificateFacts.problem`."""
     if secret is None:
         return "there is none"
     facts = facts_from(secret.metadata.annotations.get(CERTIFICATE_ANNOTATION, ""))
@@ -150,12 +163,25 @@ def _problem(secret: Secret | None, now: datetime, authority: str = "", names: t
     return facts.problem(secret.data.get(CERTIFICATE, b""), now, authority, names)
 
 
+def issued_by(authority: Secret, names: tuple[str, ...], now: datetime) -> Issued:
+    """A new certificate for a server.
+
+    Raises:
+        UnusableAuthorityError: the Secret holds no CA.
+    """
+    try:
+        return new_server_certificate(authority.data[CERTIFICATE], authority.data[KEY], names, now)
+    except ValueError as error:
+        raise UnusableAuthorityError(str(error)) from error
+
+
 def _is_certificate(pem: bytes) -> bool:
     """Whether it looks like one; the API server refuses a bundle that is none."""
     return pem.startswith(b"-----BEGIN CERTIFICATE-----\n") and pem.endswith(b"-----END CERTIFICATE-----\n")
 
 
-def _secret(name: str, data: dict[str, bytes], facts: CertificateFacts) -> Secret:
+def secret_of(name: str, data: dict[str, bytes], facts: CertificateFacts) -> Secret:
+    """A Secret with a certificate and what to note about it."""
     text = msgspec.json.encode(facts).decode()
     return Secret(
         metadata=ObjectMeta(name=name, annotations={CERTIFICATE_ANNOTATION: text}), type=TLS_SECRET, data=data

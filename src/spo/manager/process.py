@@ -1,13 +1,17 @@
 """Wire the manager together: informers, the reconciler, leader election."""
 
 import asyncio
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from spo.api.core import NODES, PODS
 from spo.api.node_status import PROFILE_NODE_STATUSES
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller import Controller, LeaderElection, Request, run_until_stopped
 from spo.controller.cache_sync import caches_synced
+from spo.controller.metrics import ClientMetrics, ControllerMetrics, runtime_registry
+from spo.controller.metrics_access import ApiReviews, MetricsAccess
+from spo.controller.metrics_endpoint import RUNTIME_PATH, MetricsPart
 from spo.kube.client import KubeClient
 from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.informer import Informer
@@ -26,6 +30,7 @@ from spo.manager.records import (
     project_node,
 )
 from spo.manager.seccomp_profile import SeccompProfileReconciler
+from spo.manager.service_monitor import MonitorControllers
 from spo.manager.spod.controllers import SpodControllers
 from spo.manager.wakeups import Wakeups
 from spo.names import MANAGER_LEASE
@@ -41,6 +46,8 @@ class Manager:
         self._client = client
         self._settings = settings
         self._clock = clock
+        self.metrics: Final = ControllerMetrics()
+        """Of the controllers of the leader; empty as long as another one leads."""
 
     async def run(self) -> None:
         """Wait for the Lease and lead, until cancelled."""
@@ -56,7 +63,17 @@ class Manager:
         admission = AdmissionControllers(self._client, self._settings, informers.profiles, self._clock)
         recordings = RecordingControllers(self._client, informers.profiles, admission.recordings, self._clock)
         spods = SpodControllers(self._client, self._settings, self._clock)
-        followed: tuple[Informer[Any], ...] = (*informers.all, *admission.informers, *spods.informers)
+        monitor = MonitorControllers(self._client, self._settings.operator_namespace, self._clock)
+        profiles = self._controller(informers)
+        for part in (admission, recordings, spods, monitor):
+            self.metrics.follow(part.controllers)
+        self.metrics.follow((profiles,))
+        followed: tuple[Informer[Any], ...] = (
+            *informers.all,
+            *admission.informers,
+            *spods.informers,
+            *monitor.informers,
+        )
         async with asyncio.TaskGroup() as group:
             for informer in followed:
                 group.create_task(informer.run())
@@ -64,7 +81,8 @@ class Manager:
             group.create_task(admission.run())
             group.create_task(spods.run())
             group.create_task(recordings.run())
-            await self._controller(informers).run()
+            group.create_task(monitor.run())
+            await profiles.run()
 
     def _controller(self, informers: "_Informers") -> Controller:
         settings, clock = self._settings, self._clock
@@ -111,4 +129,13 @@ class _Informers:
 async def run_manager(client: KubeClient, settings: ManagerSettings) -> None:
     """Run until SIGTERM."""
     async with client:
-        await run_until_stopped(Manager(client, settings).run)
+        manager = Manager(client, settings)
+        runtime = runtime_registry(manager.metrics, ClientMetrics(client.server, client.counts))
+        metrics = MetricsPart(
+            settings.metrics_host,
+            settings.metrics_port,
+            Path(settings.metrics_certificate_dir),
+            MetricsAccess(ApiReviews(client)),
+            {RUNTIME_PATH: [runtime]},
+        )
+        await run_until_stopped(manager.run, metrics.run)

@@ -53,6 +53,11 @@ class RecordingControllers:
         )
         self._controller = Controller("profilerecording", reconciler, workers=WORKERS, clock=clock)
 
+    @property
+    def controllers(self) -> tuple[Controller, ...]:
+        """Whose work ``/metrics`` shows."""
+        return (self._controller,)
+
     async def run(self) -> None:
         """Work until cancelled; the informers run, and have their first lists."""
         self._recordings.add_listener(self._recording_changed)

@@ -22,6 +22,7 @@ BPF_RECORDER: Final = "bpf-recorder"
 PROFILING_PORTS: Final = {DAEMON: 6060, LOG_ENRICHER: 6061, BPF_RECORDER: 6062}
 """By name: whoever looks for one need not know what else is enabled."""
 HEALTH_PORT_NAME: Final = "liveness-port"
+METRICS_PORT_NAME: Final = "https"
 USUAL_PROC: Final = "/proc"
 
 # Taken from the kernel before it hands the node's namespaces, audit records and foreign processes to anybody.
@@ -76,6 +77,7 @@ def daemon(installation: Installation, spec: SpodSpec) -> Json:
             mount(installation, volumes.PROFILES),
             volumes.api_access_mount(),
             mount(installation, volumes.RUN, read_only=True),
+            volumes.metrics_mount(),
         ],
     )
     environment = [
@@ -83,6 +85,7 @@ def daemon(installation: Installation, spec: SpodSpec) -> Json:
         _field("OPERATOR_NAMESPACE", "metadata.namespace"),
         _text("SPOD_NAME", installation.spod_name),
         _text("SPO_HEALTH_ADDRESS", f"{installation.health_host}:{installation.health_port}"),
+        _text("SPO_METRICS_ADDRESS", f"{installation.metrics_host}:{installation.metrics_port}"),
         *_verbosity(spec),
         *_profiling(DAEMON, spec),
         *_host_root(installation),
@@ -99,7 +102,13 @@ def daemon(installation: Installation, spec: SpodSpec) -> Json:
         **_ours(DAEMON, installation, spec),
         "args": args,
         "env": environment,
-        "ports": [{"name": HEALTH_PORT_NAME, "containerPort": installation.health_port, "protocol": "TCP"}],
+        "ports": [
+            {"name": name, "containerPort": port, "protocol": "TCP"}
+            for name, port in (
+                (HEALTH_PORT_NAME, installation.health_port),
+                (METRICS_PORT_NAME, installation.metrics_port),
+            )
+        ],
         **_probes(installation),
         "volumeMounts": mounts,
         "securityContext": {

@@ -58,6 +58,11 @@ class SpodControllers:
         self._controller = Controller(NAME, reconciler, clock=clock)
         self._main = Request(namespace, settings.spod_name)
 
+    @property
+    def controllers(self) -> tuple[Controller, ...]:
+        """Whose work ``/metrics`` shows."""
+        return (self._controller,)
+
     async def run(self) -> None:
         """Work until cancelled; :attr:`informers` run, and have their first lists."""
         self._daemon_sets.add_listener(self._workloads.observed)
@@ -87,6 +92,8 @@ def installation_of(settings: ManagerSettings) -> Installation:
         host_network=settings.spod_host_network,
         health_host=settings.spod_health_host,
         health_port=settings.spod_health_port,
+        metrics_host=settings.spod_metrics_host,
+        metrics_port=settings.spod_metrics_port,
         host_root=settings.spod_host_root,
         selinuxd_image=settings.selinuxd_image,
     )

@@ -31,6 +31,10 @@ class Installation:
     """Address that answers the probes; empty: all of the pod."""
     health_port: int = 8085
     """Port of the same."""
+    metrics_host: str = ""
+    """Address that serves metrics; empty: all of the pod."""
+    metrics_port: int = 9443
+    """Port of the same."""
     host_root: PurePosixPath = _ROOT
     """Where the part of a node begins that is ours; ``/`` unless several operators share one machine."""
     selinuxd_image: str = ""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from spo.manager.spod.installation import BPF_FILE_SYSTEM, Installation
-from spo.names import DAEMON_RUN_DIR, LISTENER_DIR, OPERATOR_ROOT, PROFILES_ROOT
+from spo.names import DAEMON_RUN_DIR, LISTENER_DIR, METRICS_CERTIFICATE, OPERATOR_ROOT, PROFILES_ROOT
+from spo.settings import METRICS_CERTIFICATE_DIR
 
 Json = dict[str, Any]
 
@@ -41,6 +42,7 @@ SELINUX_HOST: Final = (SELINUX_FS, SELINUX_ETC, SELINUX_VARLIB)
 PROC: Final = "host-proc-volume"
 SELINUX_DROP_DIR: Final = ("selinux-drop-dir", "/etc/selinux.d")
 SELINUXD_PRIVATE: Final = ("selinuxd-private-volume", "/var/run/selinuxd")
+METRICS: Final = ("metrics-cert-volume", str(METRICS_CERTIFICATE_DIR))
 _API_ACCESS: Final = "api-access"
 
 
@@ -77,6 +79,17 @@ def api_access_volume() -> Json:
             ],
         },
     }
+
+
+def metrics_volume() -> Json:
+    """The certificate of the metrics; without it the daemon does all its other work."""
+    source = {"secretName": METRICS_CERTIFICATE, "optional": True, "defaultMode": _MODE_0444}
+    return {"name": METRICS[0], "secret": source}
+
+
+def metrics_mount() -> Json:
+    """Where the daemon looks for it."""
+    return _mount(*METRICS, read_only=True)
 
 
 def empty_dirs(volumes: Iterable[tuple[str, str]]) -> list[Json]:
