@@ -163,5 +163,6 @@ def _netlink(settings: LogEnricherSettings, duplicates: Duplicates | None = None
 
 def _file(settings: LogEnricherSettings, source: Source, duplicates: Duplicates) -> FileSource:
     path = settings.audit_log if source is Source.AUDIT_LOG else settings.syslog
-    log.info(f"Reading from file {path}")
-    return FileSource(LogFile(path), duplicates)
+    file = LogFile(path)
+    log.info(f"Reading from file {path}")  # from here on, nothing is missed
+    return FileSource(file, duplicates)
