@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,13 @@ def annotation(profile: dict[str, Any], name: str) -> str | None:
     return found
 
 
-def wait_installed(namespace: Namespace, *names: str) -> None:
+def wait_installed(namespace: Namespace, *names: str, within_s: float = DEADLINE_S) -> None:
     """Wait until recorded profiles are on the node."""
-    for name in names:
-        namespace.eventually(f"{name} is installed", lambda name=name: state(namespace, name) == "Installed")
+    deadline = time.monotonic() + within_s
+    missing = set(names)
+    while missing := {name for name in missing if state(namespace, name) != "Installed"}:
+        assert time.monotonic() < deadline, f"not installed within {within_s:.0f} s: {sorted(missing)}"
+        time.sleep(0.05)
 
 
 def wait_over(namespace: Namespace, name: str) -> None:
