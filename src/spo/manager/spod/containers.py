@@ -46,7 +46,9 @@ def enabler(installation: Installation, spec: SpodSpec) -> Json:
         **_ours(ENABLER, installation, spec),
         "args": [ENABLER],
         "env": [*_verbosity(spec), *_host_root(installation)],
-        "volumeMounts": [mount(installation, volumes.VARLIB), mount(installation, volumes.RUN)],
+        "volumeMounts": [
+            mount(installation, volume) for volume in (volumes.VARLIB, volumes.RUN, volumes.RECORDINGS)
+        ],
         "securityContext": _root(_OWNERSHIP, seccomp=True),
         "resources": _resources(("32Mi", "100m", "10Mi"), ("64Mi", "50Mi")),
     }
@@ -77,6 +79,7 @@ def daemon(installation: Installation, spec: SpodSpec) -> Json:
             mount(installation, volumes.PROFILES),
             volumes.api_access_mount(),
             mount(installation, volumes.RUN, read_only=True),
+            mount(installation, volumes.RECORDINGS),
             volumes.metrics_mount(),
         ],
     )

@@ -91,7 +91,7 @@ def _scheduling(spec: SpodSpec) -> Json:
 
 def _volumes(spec: SpodSpec, installation: Installation) -> list[Json]:
     """Only those that are mounted: a directory that a node lacks must not keep its daemon from starting."""
-    host = [volumes.VARLIB, volumes.PROFILES, volumes.RUN]
+    host = [volumes.VARLIB, volumes.PROFILES, volumes.RUN, volumes.RECORDINGS]
     rest = [volumes.api_access_volume(), volumes.metrics_volume()]
     if spec.enable_selinux:
         host += volumes.SELINUX_HOST

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from spo.manager.spod.installation import BPF_FILE_SYSTEM, Installation
-from spo.names import DAEMON_RUN_DIR, LISTENER_DIR, METRICS_CERTIFICATE, OPERATOR_ROOT, PROFILES_ROOT
+from spo.names import (
+    DAEMON_RUN_DIR,
+    HOOK_RECORDINGS_DIR,
+    LISTENER_DIR,
+    METRICS_CERTIFICATE,
+    OPERATOR_ROOT,
+    PROFILES_ROOT,
+)
 from spo.settings import METRICS_CERTIFICATE_DIR
 
 Json = dict[str, Any]
@@ -32,6 +39,8 @@ PROFILES: Final = HostPath("host-operator-volume", OPERATOR_ROOT, "DirectoryOrCr
 RUN: Final = HostPath("host-run-volume", LISTENER_DIR, "DirectoryOrCreate")
 DAEMON_RUN: Final = HostPath("host-daemon-run-volume", DAEMON_RUN_DIR, "DirectoryOrCreate")
 """The daemon's own directory; the rest of RUN belongs to root."""
+RECORDINGS: Final = HostPath("profile-recording-output-volume", HOOK_RECORDINGS_DIR, "DirectoryOrCreate")
+"""Where OCI hooks write; the daemon takes the files away."""
 BPFFS: Final = HostPath("host-bpffs-volume", BPF_FILE_SYSTEM)
 AUDIT_LOG: Final = HostPath("host-auditlog-volume", "/var/log/audit", "DirectoryOrCreate")
 SYSLOG: Final = HostPath("host-syslog-volume", "/var/log", "DirectoryOrCreate")
