@@ -1,9 +1,14 @@
 """Entry point of ``spoc``: runs a command, turns errors into one line and an exit status."""
 
+# ruff: noqa: E402 - see _on_interrupt
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import Final
+
+# Ctrl-C during the imports below ends us at once, without a traceback.
+_on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import click
 
@@ -11,6 +16,8 @@ from spo.cli.errors import ExitStatus
 from spo.cli.group import HELP_OPTIONS, Entry, LazyGroup
 from spo.cli.text import printable
 from spo.errors import SpoError
+
+signal.signal(signal.SIGINT, _on_interrupt)
 
 PROGRAM: Final = "spoc"
 

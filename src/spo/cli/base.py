@@ -63,6 +63,7 @@ def measure(
     from spo.bpf.recorder import Recorder  # noqa: PLC0415 - see above
     from spo.cli.named_profiles import this_machine  # noqa: PLC0415 - see above
     from spo.cli.profile_files import object_name, write_profile  # noqa: PLC0415 - see above
+    from spo.cli.recording_session import signals_held  # noqa: PLC0415 - see above
     from spo.cli.runtime_measurement import Runtime  # noqa: PLC0415 - see above
     from spo.recording.profile import profile_of  # noqa: PLC0415 - see above
 
@@ -71,7 +72,9 @@ def measure(
         raise click.ClickException("syscalls of this kind of machine are not recorded")
     program = Runtime.find(runtime)
     names: set[str] = {"execve"}
-    with Recorder.load(btf=btf) as recorder:
+    with signals_held():
+        recorder = Recorder.load(btf=btf)
+    with recorder:
         recorder.attach()
         recorder.record_namespaces(True)
         for restricted in (True,) if no_new_privileges else (True, False):

@@ -9,11 +9,11 @@ import ctypes
 import gc
 import os
 import platform
-import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from spo.cli.errors import ExitStatus
+from spo.cli.inheritance import restore_signals
 from spo.errors import SpoError
 from spo.host.libseccomp import INSTRUCTION_BYTES
 
@@ -50,7 +50,7 @@ def exec_confined(
     filter_program: bytes,
     path: str,
     arguments: Sequence[str],
-    environment: Mapping[bytes, bytes],
+    variables: Mapping[str, str],
     flags: Sequence[str] = (),
 ) -> NoReturn:
     """Become ``path`` under a filter, with no_new_privs.
@@ -59,7 +59,7 @@ def exec_confined(
         filter_program: ``struct sock_filter`` after ``struct sock_filter``.
         path: the executable, already found.
         arguments: with the name of the program first.
-        environment: as ``os.environb``.
+        variables: of the environment.
         flags: words of the profile; those that need a listener are left out.
 
     Raises:
@@ -80,23 +80,17 @@ def exec_confined(
     start = (
         ctypes.c_char_p(os.fsencode(path)),
         _strings([os.fsencode(argument) for argument in arguments]),
-        _strings([name + b"=" + value for name, value in environment.items()]),
+        _strings([os.fsencode(f"{name}={value}") for name, value in variables.items()]),
     )
     if library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise ConfinementError(f"no_new_privs: {os.strerror(ctypes.get_errno())}")
-    _as_python_found_them()
+    restore_signals()
     gc.disable()
     execve(_NO_FILE, start[1], start[2])  # fails; the first call of a function prepares things
     if syscall(*load) == 0:
         execve(*start)
         _failed_under_the_filter(path, ctypes.get_errno())
     raise ConfinementError(os.strerror(ctypes.get_errno()))
-
-
-def _as_python_found_them() -> None:
-    """Python ignores these signals, and execve(2) would hand that on."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 
 
 def _failed_under_the_filter(path: str, number: int) -> NoReturn:

@@ -5,16 +5,16 @@ import pwd
 import resource
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn, Self
 
+from spo.cli.inheritance import restore_signals
 from spo.errors import SpoError
 
 _START: Final = b"\x01"
 _ERRNO_BYTES: Final = 4
-# Python ignores these for itself; a program expects the default.
-_DEFAULT_IN_CHILD: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class CommandError(SpoError):
@@ -66,31 +66,47 @@ class HeldProcess:
         self._report = report
 
     @classmethod
-    def start(cls, arguments: Sequence[str], env: Mapping[str, str], user: User | None = None) -> Self:
-        """Make the child, as ``user`` if one is given.
+    def start(
+        cls,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        user: User | None = None,
+        mask: Iterable[int] = (),
+    ) -> Self:
+        """Make the child.
+
+        Args:
+            arguments: the command first.
+            env: its variables.
+            user: whom it runs as; None: as ourselves.
+            mask: the signals it finds blocked.
 
         Raises:
             CommandError: there is no such command, or it may not be executed.
         """
         path = _executable(arguments[0], env)
+        # Ignored, it would take away how the child ended.
+        on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         gate_read, gate_write = os.pipe()
         report_read, report_write = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(gate_write)
             os.close(report_read)
-            _become(path, arguments, env, user, gate_read, report_write)
+            signal.signal(signal.SIGCHLD, on_child or signal.SIG_DFL)
+            _become(path, arguments, env, user, mask, gate_read, report_write)
         os.close(gate_read)
         os.close(report_write)
         return cls(arguments[0], pid, gate_write, report_read)
 
     def release(self) -> None:
-        """Let the child execute its command, and wait until it has.
+        """Let the child execute its command, and wait until it has, or a signal has ended it.
 
         Raises:
             CommandError: it could not; the child has ended.
         """
-        os.write(self._gate, _START)
+        with suppress(BrokenPipeError):
+            os.write(self._gate, _START)
         os.close(self._gate)
         failure = os.read(self._report, _ERRNO_BYTES)
         os.close(self._report)
@@ -134,13 +150,18 @@ def _executable(command: str, env: Mapping[str, str]) -> str:
 
 
 def _become(
-    path: str, arguments: Sequence[str], env: Mapping[str, str], user: User | None, gate: int, report: int
+    path: str,
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    user: User | None,
+    mask: Iterable[int],
+    gate: int,
+    report: int,
 ) -> NoReturn:
     """In the child: change user, wait for the sign, execute."""
     try:
-        for number in _DEFAULT_IN_CHILD:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        restore_signals()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if user is not None:
             os.initgroups(user.name, user.gid) if user.name else os.setgroups([])
             os.setgid(user.gid)

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TextIO
 
 from spo.bpf.observation import Observation
@@ -37,13 +38,18 @@ class LiveLine:
             self._seen, self._last = names, max(new)
         seconds = self._clock() - self._started
         last = f", last new: {self._last}" if self._last else ""
-        self._stream.write(f"{_CLEAR}recording {seconds:.0f} s, {len(names)} syscalls{last}")
-        self._stream.flush()
-        self._shown = True
+        self._shown = self._write(f"{_CLEAR}recording {seconds:.0f} s, {len(names)} syscalls{last}")
 
     def end(self) -> None:
         """Take the line away."""
         if self._shown:
-            self._stream.write(_CLEAR)
-            self._stream.flush()
+            self._write(_CLEAR)
             self._shown = False
+
+    def _write(self, text: str) -> bool:
+        """A terminal that has gone does not end a recording."""
+        with suppress(OSError):
+            self._stream.write(text)
+            self._stream.flush()
+            return True
+        return False

@@ -187,7 +187,7 @@ def write_bytes(content: bytes, output: str, *, mode: int = OUTPUT_MODE) -> None
             with open(descriptor, "wb", buffering=0, closefd=False) as stream:
                 _write_all(stream.fileno(), content)
         elif _is_stream(output):
-            with Path(output).open("wb", buffering=0) as stream:
+            with open(output, "wb", buffering=0, opener=_open_stream) as stream:
                 _write_all(stream.fileno(), content)
         else:
             path = Path(output)
@@ -291,6 +291,15 @@ def _is_stream(output: str) -> bool:
     except OSError:
         return False
     return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
+
+
+def _open_stream(output: str, _flags: int) -> int:
+    """Not what has come in the place of the stream meanwhile: in /tmp that could be a link to any file."""
+    descriptor = os.open(output, os.O_WRONLY | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileExistsError(0, "has become a file meanwhile")
+    return descriptor
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

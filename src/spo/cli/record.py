@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import click
 
 from spo.cli.group import HELP_OPTIONS
+from spo.cli.inheritance import environment
 from spo.cli.profile_files import DEFAULT_OUTPUT, OUTPUT_TYPES, STDIO, OutputError, OutputType
 from spo.errors import SpoError
 
@@ -28,8 +30,12 @@ _MACHINES: Final[Mapping[str, str]] = {"arm64": "aarch64"}
 class NothingRecordedError(SpoError):
     """A profile without a syscall would refuse everything: none is written."""
 
+    def __init__(self, notes: tuple[str, ...] = ()) -> None:
+        super().__init__(notes)
+        self.notes = notes
+
     def __str__(self) -> str:
-        return "nothing was recorded, so no profile was written"
+        return "; ".join(("nothing was recorded, so no profile was written", *self.notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +151,7 @@ def _run(wanted: Wanted) -> None:
     from spo.cli import held_process  # noqa: PLC0415 - see above
     from spo.cli.live_line import LiveLine  # noqa: PLC0415 - see above
     from spo.cli.profile_files import object_name, write_profile  # noqa: PLC0415 - see above
+    from spo.cli.recording_session import signals_held  # noqa: PLC0415 - see above
     from spo.recording.profile import profile_of, warnings_of  # noqa: PLC0415 - see above
     from spo.recording.runtime_base import base_of  # noqa: PLC0415 - see above
 
@@ -161,13 +168,15 @@ def _run(wanted: Wanted) -> None:
         if wanted.container_base:
             base |= base_of(observation, machine)
         profile = profile_of(object_name(wanted.name), observation, machine, base=base)
-        write_profile(profile, wanted.output, wanted.type_)
+        with signals_held() as signals:
+            write_profile(profile, wanted.output, wanted.type_)
+            signals.drop()
         for text in (*recorded.notes, *_losses(recorded), *warnings_of(observation, machine)):
-            click.echo(f"warning: {text}", err=True)
+            _tell(f"warning: {text}")
         if not wanted.quiet:
-            click.echo(_summary(wanted, len(_names(observation, machine)), recorded.seconds), err=True)
+            _tell(_summary(wanted, len(_names(observation, machine)), recorded.seconds))
     elif recorded.status is None:
-        raise NothingRecordedError
+        raise NothingRecordedError(recorded.notes)
     if recorded.status is not None:
         sys.stdout.flush()
         held_process.end_like(recorded.status)
@@ -211,9 +220,11 @@ def _record(wanted: Wanted, user: "User | None", progress: "Callable[[Observatio
     def started() -> None:
         if not wanted.quiet:
             what = f"process {wanted.pid}" if wanted.container is None else f"container {wanted.container}"
-            click.echo(f"recording {what} until it ends, or Ctrl-C", err=True)
+            _tell(f"recording {what} until it ends, or Ctrl-C")
 
-    with Recorder.load(btf=wanted.btf) as recorder:
+    with recording_session.signals_held():
+        recorder = Recorder.load(btf=wanted.btf)
+    with recorder:
         if wanted.pid is not None:
             return recording_session.record_processes(
                 recorder, wanted.pid, started=started, progress=progress
@@ -222,8 +233,15 @@ def _record(wanted: Wanted, user: "User | None", progress: "Callable[[Observatio
             return recording_session.record_container(
                 recorder, wanted.container, started=started, progress=progress
             )
-        env = user.environment(os.environ) if user else os.environ
+        found = environment()
+        env = user.environment(found) if user else found
         return recording_session.record_command(recorder, wanted.command, env, user=user, progress=progress)
+
+
+def _tell(text: str) -> None:
+    """On stderr, if there is one; without it the exit status is still the command's."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def _losses(recorded: "Recorded") -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from spo.bpf.observation import Observation
 from spo.bpf.recorder import Losses, Recorder
@@ -19,7 +19,7 @@ from spo.recording.identity import container_of, container_of_proc
 PROC: Final = Path("/proc")
 TICK_S: Final = 0.25
 _ENDING: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
-_WAITED_FOR: Final = _ENDING | {signal.SIGCHLD}
+_PASSED_ON: Final = _ENDING | {signal.SIGUSR1, signal.SIGUSR2}
 _FROM_TERMINAL: Final = 0x80
 """SI_KERNEL: the whole foreground process group has the signal."""
 
@@ -64,19 +64,23 @@ def record_command(
     Raises:
         CommandError: it cannot be executed.
     """
-    with _signals_held():
+    with signals_held() as signals:
         recorder.attach()
-        held = HeldProcess.start(arguments, env, user)
+        held = HeldProcess.start(arguments, env, user, signals.mask)
         started = time.monotonic()
         try:
             recorder.add_process(held.pid)
+            if signal.sigpending() & signals.ending:
+                # Ctrl-C that came before there was a child to have it.
+                raise KeyboardInterrupt
         except BaseException:
             held.discard()
             raise
         held.release()
-        status = _wait_for_child(held.pid, lambda: progress(recorder.tree()))
+        status = _wait_for_child(held.pid, signals, lambda: progress(recorder.tree()))
         seconds = time.monotonic() - started
         recorder.detach()
+        signals.drop()
         left = recorder.tree_processes()
         note = f"{len(left)} of its processes still run; what they do from now on is not recorded"
         return Recorded(recorder.tree(), recorder.losses(), seconds, (note,) if left else (), status)
@@ -96,7 +100,7 @@ def record_processes(
     Raises:
         NoSuchProcessError: it is not there.
     """
-    with _signals_held():
+    with signals_held() as signals:
         try:
             process = os.pidfd_open(pid)
         except (OSError, OverflowError) as error:
@@ -106,10 +110,11 @@ def record_processes(
             begin = time.monotonic()
             _add_tree(recorder, pid)
             started()
-            _wait(lambda: _ended(process), lambda: progress(recorder.tree()))
+            _wait(signals, lambda: _ended(process), lambda: progress(recorder.tree()))
         finally:
             os.close(process)
         recorder.detach()
+        signals.drop()
         return Recorded(
             recorder.tree(),
             recorder.losses(),
@@ -130,14 +135,15 @@ def record_container(
         progress: told what was seen so far.
     """
     watch = _ContainerWatch(recorder, container)
-    with _signals_held():
+    with signals_held() as signals:
         late = bool(_members(container))
         recorder.attach()
         recorder.record_namespaces(True)
         begin = time.monotonic()
         started()
-        _wait(watch.has_ended, lambda: progress(watch.observation()))
+        _wait(signals, watch.has_ended, lambda: progress(watch.observation()))
         recorder.detach()
+        signals.drop()
         watch.look()
         notes = ("its start was not recorded: it ran already",) if late else ()
         if not watch.keys:
@@ -193,21 +199,33 @@ def _members(container: str) -> list[int]:
 def _add_tree(recorder: Recorder, root: int) -> None:
     """Add a process and its descendants. Repeated until no new one appears, for they fork meanwhile."""
     added: set[int] = set()
-    wanted = {root}
-    while wanted - added:
-        for pid in wanted - added:
+    while new := [pid for pid in tree_of(root, dict(_parents()), os.getpid()) if pid not in added]:
+        for pid in new:
             recorder.add_process(pid, running=True)
-        added |= wanted
-        children: dict[int, list[int]] = {}
-        for child, parent in _parents():
+        added.update(new)
+
+
+def tree_of(root: int, parents: Mapping[int, int], own: int) -> list[int]:
+    """A process and its descendants, each after its parent: who forks then is known, and so is the child.
+
+    Args:
+        root: always the first.
+        parents: of every process.
+        own: a process that is left out with its ancestors below ``root``: the recorder, which the recorded
+            shell may have started, perhaps through sudo.
+    """
+    ours = set()
+    while own in parents and own not in ours and own != root:
+        ours.add(own)
+        own = parents[own]
+    children: dict[int, list[int]] = {}
+    for child, parent in parents.items():
+        if child not in ours and child != root:
             children.setdefault(parent, []).append(child)
-        wanted = set(_descendants(root, children))
-
-
-def _descendants(root: int, children: Mapping[int, Sequence[int]]) -> Iterator[int]:
-    yield root
-    for child in children.get(root, ()):
-        yield from _descendants(child, children)
+    found = [root]
+    for pid in found:
+        found.extend(children.get(pid, ()))
+    return found
 
 
 def _parents() -> Iterator[tuple[int, int]]:
@@ -220,23 +238,39 @@ def _parents() -> Iterator[tuple[int, int]]:
                 yield int(directory.name), int(fields[1])
 
 
+class HeldSignals(NamedTuple):
+    """Signals that wait until we ask for them."""
+
+    ending: frozenset[signal.Signals]
+    """What ends a recording: not what we were told to ignore, as by nohup."""
+    passed_on: frozenset[signal.Signals]
+    mask: frozenset[int]
+    """What was blocked before."""
+
+    def drop(self) -> None:
+        """Forget those that wait: they asked for the end that has come."""
+        while signal.sigtimedwait(self.ending, 0) is not None:
+            pass
+
+
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Take signals one by one where we wait; whatever comes, the profile is still written."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED_FOR)
+def signals_held() -> Iterator[HeldSignals]:
+    """Take signals one by one where we wait, also from libbpf, whose callbacks would swallow a Ctrl-C."""
+    heeded = frozenset(one for one in _PASSED_ON if signal.getsignal(one) is not signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, heeded | {signal.SIGCHLD})
     try:
-        yield
+        yield HeldSignals(heeded & _ENDING, heeded, frozenset(before))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _wait_for_child(pid: int, tick: Callable[[], None]) -> int:
+def _wait_for_child(pid: int, signals: HeldSignals, tick: Callable[[], None]) -> int:
     """Until the child has ended; signals that only we got are passed on. Returns its wait status."""
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             return status
-        info = signal.sigtimedwait(_WAITED_FOR, TICK_S)
+        info = signal.sigtimedwait(signals.passed_on | {signal.SIGCHLD}, TICK_S)
         if info is None:
             tick()
         elif info.si_signo != signal.SIGCHLD and info.si_code != _FROM_TERMINAL:
@@ -244,10 +278,10 @@ def _wait_for_child(pid: int, tick: Callable[[], None]) -> int:
                 os.kill(pid, info.si_signo)
 
 
-def _wait(has_ended: Callable[[], bool], tick: Callable[[], None]) -> None:
+def _wait(signals: HeldSignals, has_ended: Callable[[], bool], tick: Callable[[], None]) -> None:
     """Until it has ended, or the user ends it."""
     while not has_ended():
-        info = signal.sigtimedwait(_ENDING, TICK_S)
+        info = signal.sigtimedwait(signals.ending, TICK_S)
         if info is not None:
             return
         tick()
@@ -259,10 +293,13 @@ def _ended(pidfd: int) -> bool:
 
 __all__ = [
     "CommandError",
+    "HeldSignals",
     "NoSuchProcessError",
     "Progress",
     "Recorded",
     "record_command",
     "record_container",
     "record_processes",
+    "signals_held",
+    "tree_of",
 ]

@@ -8,6 +8,7 @@ import click
 from spo.api.seccomp_profile import Action, SeccompProfileSpec
 from spo.cli.confined_exec import exec_confined
 from spo.cli.errors import ExitStatus
+from spo.cli.inheritance import environment
 from spo.cli.output import notes
 from spo.cli.profile_files import DEFAULT_OUTPUT, OUTPUT_TYPES, ProfileFileError, read_profile
 from spo.errors import SpoError
@@ -71,7 +72,7 @@ def run(profile: str, type_: str | None, command: tuple[str, ...]) -> None:
         left_out = ", ".join(sorted(newer))
         notes(profile, [f"this libseccomp leaves out, with several architectures: {left_out}"])
     program = build_filter(spec, newer)
-    exec_confined(program, path, command, os.environb, spec.flags)
+    exec_confined(program, path, command, environment(), spec.flags)
 
 
 def find_command(name: str) -> str:

@@ -1,0 +1,44 @@
+import os
+import signal
+
+from spo.cli.recording_session import signals_held, tree_of
+
+
+def test_a_tree_has_parents_before_children() -> None:
+    parents = {1: 0, 5: 9, 9: 4, 4: 1, 7: 4, 6: 1}
+    found = tree_of(4, parents, own=6)
+    assert sorted(found) == [4, 5, 7, 9]
+    assert found.index(9) < found.index(5)
+
+
+def test_the_recorder_and_what_started_it_are_left_out() -> None:
+    shell, sudo, spoc, program = 10, 11, 12, 13
+    parents = {1: 0, shell: 1, sudo: shell, spoc: sudo, program: shell}
+    assert tree_of(shell, parents, own=spoc) == [shell, program]
+
+
+def test_a_deep_tree_is_no_problem() -> None:
+    parents = {pid: pid - 1 for pid in range(1, 5000)}
+    assert len(tree_of(1, parents, own=0)) == 4999
+
+
+def test_a_loop_of_parents_ends() -> None:
+    assert tree_of(3, {3: 1, 1: 2, 2: 1}, own=2) == [3]
+
+
+def test_signals_that_wait_are_dropped() -> None:
+    with signals_held() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.SIGTERM in signal.sigpending()
+        signals.drop()
+        assert signal.SIGTERM not in signal.sigpending()
+
+
+def test_what_we_were_told_to_ignore_ends_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_held() as signals:
+            assert signal.SIGHUP not in signals.ending | signals.passed_on
+            assert signal.SIGTERM in signals.ending
+    finally:
+        signal.signal(signal.SIGHUP, before)
