@@ -324,7 +324,11 @@ static __noinline int record(struct caller *caller, struct pt_regs *regs, __u32 
 	/* The program's own execve is made before it is the program; its filter must allow it. */
 	if (key == TREE_KEY && is_exec(class, number))
 		phase = PHASE_PROGRAM;
-	if (class >= SYSCALL_CLASSES || phase >= PHASES || number >= SYSCALL_NUMBERS)
+	if (number >= SYSCALL_NUMBERS) {
+		count(&state.unknown_numbers);
+		return 0;
+	}
+	if (class >= SYSCALL_CLASSES || phase >= PHASES)
 		return 0;
 	__sync_fetch_and_or(&recording->bits[class][phase][number / 64], 1ULL << (number % 64));
 	if (phase != PHASE_PROGRAM) {
@@ -381,12 +385,11 @@ static __always_inline int on_sys_enter(struct caller *caller, struct pt_regs *r
 #endif
 	if (!state.ready)
 		return meet_user_space(caller);
-	number = id;
-	if (id >= SYSCALL_NUMBERS) {
-		count(&state.unknown_numbers);
-		return 0;
-	}
 	generation_and_class = generation * 4 + caller->class;
+	/* Counted only if somebody records the caller: others shall not make a recording look incomplete. */
+	if (id >= SYSCALL_NUMBERS)
+		return record(caller, regs, SYSCALL_NUMBERS, generation_and_class);
+	number = id;
 	index = caller->pid % CACHE_SLOTS;
 	slot = bpf_map_lookup_elem(&first_seen, &index);
 	if (slot && speaks_of(slot, caller, generation_and_class) &&
@@ -486,8 +489,11 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 		/* The child of a program that was there before us is that program too. */
 		__u64 key = key_of(NULL, namespace_of(parent));
 
-		if (!key || !is_older_than_us(parent))
+		if (!key || !is_older_than_us(parent)) {
+			/* User space may have added the process that had this number before, just when it ended. */
+			bpf_map_delete_elem(&processes, &child_tgid);
 			return 0;
+		}
 		inherited.program_key = key;
 	}
 	if (bpf_map_update_elem(&processes, &child_tgid, &inherited, BPF_ANY))
