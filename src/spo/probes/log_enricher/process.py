@@ -27,7 +27,7 @@ from spo.rpc.log_enricher import PROTOCOL, Counted, Find, Found, Losses
 
 log = klog.get("log-enricher")
 
-NAP_S: Final = 0.004
+NAP_S: Final = 0.02
 AWAKE_S: Final = 1.0
 _SESSION_BYTES: Final = 16
 
