@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.cluster import BUSYBOX, Namespace, pod
+from tests.e2e.breaking import OPERATOR
+from tests.e2e.cluster import BUSYBOX, Cluster, Namespace, pod
 from tools.dev_image import Files, import_image, shared_libraries, tree
 
 RECORDING = "rec"
@@ -29,8 +30,24 @@ def recording(name: str = RECORDING, recorder: str = "bpf", **spec: Any) -> dict
     }
 
 
+def enable_recorder(cluster: Cluster) -> None:
+    """Have the recorder run on the nodes, and wait for it."""
+    where = ("--namespace", OPERATOR)
+    patch = '--patch={"spec":{"enableBpfRecorder":true}}'
+    names = "--output=jsonpath={.spec.template.spec.containers[*].name}"
+    deadline = time.monotonic() + DEADLINE_S
+    done = cluster.run(*where, "patch", "spod", "spod", "--type=merge", patch)
+    assert done.returncode == 0, done.stderr
+    while "bpf-recorder" not in cluster.run(*where, "get", "daemonset", "spod", names).stdout:
+        assert time.monotonic() < deadline, "the DaemonSet has no bpf-recorder"
+        time.sleep(0.05)
+    done = cluster.run(*where, "rollout", "status", "daemonset/spod", "--timeout=60s")
+    assert done.returncode == 0, done.stderr
+
+
 def begin(namespace: Namespace, *recordings: dict[str, Any]) -> None:
     """Make recordings and wait until pods are recorded."""
+    enable_recorder(namespace.cluster)
     namespace.apply(*(recordings or (recording(),)))
     for one in recordings or (recording(),):
         name = f"profilerecording/{one['metadata']['name']}"
