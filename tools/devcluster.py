@@ -167,7 +167,9 @@ class DevCluster:
         kinds = "deployments,replicasets,daemonsets,jobs"
         self.kubectl("delete", kinds, "--all-namespaces", selector, *gone)
         self.kubectl("delete", "pods", "--all-namespaces", selector, "--grace-period=1", *gone)
-        self.kubectl("delete", "seccompprofiles", "--all", "--all-namespaces", *gone)
+        # Bindings too: nobody would take off their finalizers later.
+        kinds = "profilebindings,seccompprofiles"
+        self.kubectl("delete", kinds, "--all", "--all-namespaces", *gone)
         # Longer than the grace period of a pod that does not stop by itself.
         self.kubectl("delete", "namespace", OPERATOR_NAMESPACE, "--ignore-not-found", "--timeout=60s")
 

@@ -116,6 +116,19 @@ def test_binding_reaches_init_containers_and_pods_of_a_deployment(namespace: Nam
     )
 
 
+def test_container_added_for_debugging_is_bound(namespace: Namespace) -> None:
+    bound_namespace(namespace)
+    own = pod("user", "sleep", "600")
+    own["spec"]["containers"][0]["securityContext"] = {"seccompProfile": {"type": "RuntimeDefault"}}
+    namespace.apply(own)
+    namespace.kubectl("wait", "--for=condition=ready", "pod/user", "--timeout=30s")
+    for name in ("first", "second"):
+        namespace.kubectl("debug", "user", f"--image={BUSYBOX}", f"--container={name}", "--", "true")
+    stored = namespace.get("pod", "user")
+    assert profiles_of(stored, "ephemeralContainers") == [path(namespace)] * 2
+    assert profiles_of(stored) == [None]
+
+
 def test_choice_of_the_user_wins_and_unknown_fields_survive(namespace: Namespace) -> None:
     bound_namespace(namespace)
     own = pod("own", "sleep", "600", securityContext={"seccompProfile": {"type": "RuntimeDefault"}})
