@@ -9,13 +9,13 @@ import msgspec
 
 from onenode import causes
 from onenode.answers import Answer, Renderer
-from onenode.bodies import json_problem
+from onenode.bodies import decode_protobuf_body, json_problem
 from onenode.builtin_schema import schema_of
 from onenode.causes import Cause
 from onenode.context import Context
 from onenode.deletion import delete_record, review_deletion
 from onenode.go_types import decoding_problem
-from onenode.negotiation import encode
+from onenode.negotiation import PROTOBUF, encode
 from onenode.registry import Resource
 from onenode.requests import Request, dry_run_causes, propagation_causes
 from onenode.selection import Selection
@@ -94,10 +94,13 @@ class DeleteOptions:
 def _body(request: Request) -> dict[str, Any]:
     if not request.body.strip():
         return {}
-    problem = json_problem(request.body)
-    if problem is not None:
-        raise bad_request(f"couldn't get version/kind; json parse error: {problem}")
-    body = msgspec.json.decode(request.body)
+    if request.content_type == PROTOBUF:
+        body: Any = decode_protobuf_body(request.body)
+    else:
+        problem = json_problem(request.body)
+        if problem is not None:
+            raise bad_request(f"couldn't get version/kind; json parse error: {problem}")
+        body = msgspec.json.decode(request.body)
     if not isinstance(body, dict):
         raise bad_request("couldn't get version/kind; json parse error: json: cannot unmarshal")
     kind, version = body.get("kind", "DeleteOptions"), body.get("apiVersion", "v1")

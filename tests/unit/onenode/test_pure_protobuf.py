@@ -114,12 +114,35 @@ def test_binary_data_is_base64() -> None:
     assert decode_protobuf(body(b"v1", b"Secret", raw))["data"] == {"key": "AP8="}
 
 
+def test_numbers_quantities_and_sources_of_a_pod_are_as_in_json() -> None:
+    probe = text(1, text(2, text(1, b"/") + text(2, number(1, 1) + text(3, b"web")))) + number(2, 0)
+    limit = text(1, text(1, b"memory") + text(2, text(1, b"64Mi")))
+    container = text(1, b"c") + text(8, limit) + text(10, probe)
+    volumes = text(1, text(1, b"v") + text(2, text(2, text(1, b"")))) + text(
+        1, text(1, b"w") + text(2, text(6, text(1, b"key") + text(2, text(1, b"k"))))
+    )
+    raw = text(2, volumes + text(2, container))
+    assert decode_protobuf(body(b"v1", b"Pod", raw))["spec"] == {
+        "volumes": [
+            {"name": "v", "emptyDir": {}},
+            {"name": "w", "secret": {"secretName": "key", "items": [{"key": "k"}]}},
+        ],
+        "containers": [
+            {
+                "name": "c",
+                "resources": {"limits": {"memory": "64Mi"}},
+                "livenessProbe": {"httpGet": {"path": "/", "port": "web"}},
+            }
+        ],
+    }
+
+
 @pytest.mark.parametrize(
     ("broken", "problem"),
     [
         pytest.param(b"", "mark", id="empty"),
         pytest.param(b"{}", "mark", id="json"),
-        pytest.param(body(b"v1", b"Pod", b""), "'Pod'", id="kind"),
+        pytest.param(body(b"v1", b"Node", b""), "'Node'", id="kind"),
         pytest.param(body(b"v1", b"Namespace", text(9, b"x")), "field 9 of Namespace", id="field"),
         pytest.param(body(b"v1", b"Namespace", b"\x0a\x50"), "cut off", id="cut-off"),
         pytest.param(body(b"v1", b"Namespace", b"\x0d\x00\x00\x00\x00"), "wire type", id="wire-type"),
@@ -132,7 +155,7 @@ def test_what_is_not_known_is_refused(broken: bytes, problem: str) -> None:
         decode_protobuf(broken)
 
 
-@given(kind=st.sampled_from([b"Namespace", b"Deployment", b"TokenRequest"]), raw=st.binary(max_size=60))
+@given(kind=st.sampled_from([b"Namespace", b"Deployment", b"Pod", b"Service"]), raw=st.binary(max_size=60))
 def test_any_bytes_are_decoded_or_refused(kind: bytes, raw: bytes) -> None:
     for data in (raw, b"k8s\x00" + raw, body(b"v1", kind, raw)):
         try:
