@@ -35,7 +35,7 @@ down: setup ## Stop it and remove what it put on this machine
 	@$(PYTHON) tools/devcluster.py down
 
 test: check ## Everything: check, then the tests that need root, Podman, or a cluster
-	@$(SETUP) --fidelity
+	@$(SETUP) --fidelity --monitoring
 	$(PYTHON) -m pytest tests/contract tests/e2e tests/fidelity
 
 check: setup bpf ## Format, lint, types, layers, unit tests; no root needed

@@ -56,6 +56,8 @@ FIDELITY_PROGRAMS = {
 
 Looked for by program: a Node.js or a Java from elsewhere is as good.
 """
+MONITORING_PROGRAMS = {"prometheus": "prometheus", "promtool": "prometheus"}
+"""What the tests of metrics run -> the Debian package that has it: 12 packages, 190 MB on disk."""
 SERVICE_POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -100,12 +102,17 @@ def install_debian_packages() -> None:
 
 
 def install_fidelity_programs() -> None:
-    """Install what the fidelity suite needs and `make test` otherwise does not; no service is started."""
+    """Install what the fidelity suite needs and `make test` otherwise does not."""
+    install_programs(FIDELITY_PROGRAMS)
+
+
+def install_programs(programs: dict[str, str]) -> None:
+    """Install the packages of programs that are not there; no service is started."""
     postgres = [str(folder) for folder in Path("/usr/lib/postgresql").glob("*/bin")]
     path = os.pathsep.join(("/usr/sbin", "/usr/bin", "/sbin", "/bin", *postgres))
-    missing = [
-        package for program, package in FIDELITY_PROGRAMS.items() if not shutil.which(program, path=path)
-    ]
+    missing = sorted(
+        {package for program, package in programs.items() if not shutil.which(program, path=path)}
+    )
     if not missing or os.geteuid() != 0 or SERVICE_POLICY.exists():
         install(missing)
         return
@@ -212,10 +219,13 @@ def main() -> None:
     """Run all steps in order."""
     parser = argparse.ArgumentParser(description="Prepare a Debian machine for development.")
     parser.add_argument("--fidelity", action="store_true", help="also install the programs of tests/fidelity")
+    parser.add_argument("--monitoring", action="store_true", help="also install Prometheus for its tests")
     arguments = parser.parse_args()
     install_debian_packages()
     if arguments.fidelity:
         install_fidelity_programs()
+    if arguments.monitoring:
+        install_programs(MONITORING_PROGRAMS)
     install_python_packages()
     install_kubectl()
 

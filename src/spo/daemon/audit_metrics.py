@@ -8,10 +8,11 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from spo.daemon.metrics import NAMESPACE
+from spo.daemon.metrics_recording import merged_series
 from spo.rpc.log_enricher import AppArmorCount, Losses, SeccompCount, SelinuxCount
 
-MAX_SERIES: Final = 10_000
-"""Over all metrics whose labels come from pods: a workload can make up executables without end."""
+MAX_SERIES: Final = 9_000
+"""Together with those of recordings 10,000: a workload can make up executables without end."""
 OTHER: Final = "other"
 
 LABELS: Final = ("node", "namespace", "pod", "container", "executable", "syscall")
@@ -27,6 +28,7 @@ class AuditMetrics(Collector):
 
     Args:
         has_pod: whether a (namespace, pod) is on this node; series of others make room when it is needed.
+        merged: counts what goes to the series ``other``, if there is such a counter already.
     """
 
     def __init__(
@@ -36,18 +38,14 @@ class AuditMetrics(Collector):
         has_pod: Callable[[str, str], bool],
         *,
         max_series: int = MAX_SERIES,
+        merged: Counter | None = None,
     ) -> None:
         self._node = node
         self._has_pod = has_pod
         self._max_series = max_series
         self._series: dict[str, dict[_Labels, int]] = {kind: {} for kind in _KINDS}
         self._refused = 0
-        self._merged = Counter(
-            "metric_series_merged_total",
-            "Counter about audits that were counted in the series other, because there are too many series.",
-            namespace=NAMESPACE,
-            registry=registry,
-        )
+        self._merged = merged or merged_series(registry)
         self._lost = Counter(
             "log_enricher_lost_total",
             "Counter about audits that the log enricher could not count, by reason.",
@@ -55,6 +53,8 @@ class AuditMetrics(Collector):
             namespace=NAMESPACE,
             registry=registry,
         )
+        for reason in Losses.__struct_fields__:
+            self._lost.labels(reason)  # with 0: an alert on the increase would miss the first
         registry.register(self)
 
     def add(self, entry: SeccompCount | SelinuxCount | AppArmorCount) -> None:

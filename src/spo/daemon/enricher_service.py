@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 
 from spo import klog
 from spo.daemon.audit_metrics import AuditMetrics
@@ -97,6 +97,7 @@ class EnricherSide:
 
     Args:
         observe: see :data:`Observer`.
+        merged: see :class:`AuditMetrics`.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class EnricherSide:
         registry: CollectorRegistry,
         *,
         observe: Observer | None = None,
+        merged: Counter | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         directory = ContainerDirectory()
@@ -114,7 +116,9 @@ class EnricherSide:
             client, ENRICHER_PODS, project=project_pod, field_selector=f"spec.nodeName={node}", clock=clock
         )
         self._pods.add_listener(directory.observed)
-        self._service = EnricherService(directory, AuditMetrics(registry, node, directory.has_pod), observe)
+        self._service = EnricherService(
+            directory, AuditMetrics(registry, node, directory.has_pod, merged=merged), observe
+        )
         self._socket = socket
 
     async def run(self) -> None:

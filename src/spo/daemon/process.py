@@ -21,6 +21,7 @@ from spo.controller.metrics_endpoint import RUNTIME_PATH, SPOD_PATH, MetricsPart
 from spo.daemon.enricher_service import EnricherSide
 from spo.daemon.file_changes import FileChanges
 from spo.daemon.metrics import AppArmorProfileMetrics, SeccompProfileMetrics, SelinuxProfileMetrics
+from spo.daemon.metrics_recording import RecordingMetrics
 from spo.daemon.node_status import NodeStatusReporter
 from spo.daemon.node_status_store import LocalCopy, NodeStatusStore
 from spo.daemon.node_view import CachedNodeView, SpodRules, rules_of
@@ -59,6 +60,7 @@ class Daemon:
         settings: DaemonSettings,
         metrics: SeccompProfileMetrics,
         *,
+        recording: RecordingMetrics | None = None,
         unsupported: str = "",
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -103,6 +105,7 @@ class Daemon:
             root=self._root,
             socket=Path(settings.host_root) / SOCKET.lstrip("/"),
             clock=clock,
+            metrics=recording,
         )
         followed: tuple[Informer[Any], ...] = (self._profiles, self._pods, self._own_status, self._rules)
         self._informers = (*followed, *self._recordings.informers)
@@ -191,8 +194,9 @@ async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:
     metrics = SeccompProfileMetrics(registry)
     for kind in (SelinuxProfileMetrics, AppArmorProfileMetrics):
         kind(registry)  # dashboards and alerts find them, at 0 where no such profile is looked after
+    recording = RecordingMetrics(registry, settings.node_name)
     async with client:
-        daemon = Daemon(client, settings, metrics, unsupported=unsupported)
+        daemon = Daemon(client, settings, metrics, recording=recording, unsupported=unsupported)
         # Alive while the event loop answers: an API server that is away is no reason for a restart.
         checks: dict[str, Check] = {"/healthz": str, "/readyz": daemon.what_is_missing}
         health = HealthServer(settings.health_host, settings.health_port, checks)
@@ -201,7 +205,8 @@ async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:
         runtime = runtime_registry(controllers, ClientMetrics(client.server, client.counts))
         parts = [daemon.run, health.run, _endpoint(client, settings, runtime, registry).run]
         if settings.enricher_socket is not None:
-            enricher = EnricherSide(client, settings.node_name, Path(settings.enricher_socket), registry)
+            socket = Path(settings.enricher_socket)
+            enricher = EnricherSide(client, settings.node_name, socket, registry, merged=recording.merged)
             parts.append(enricher.run)
         await run_until_stopped(*parts)
 

@@ -10,6 +10,7 @@ from spo.api.meta import ObjectMeta
 from spo.api.profile_recording import PROFILE_RECORDINGS
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.bpf.observation import Observation
+from spo.daemon.metrics_recording import RecordingMetrics
 from spo.daemon.recording.tracking import TrackedContainer, TrackedPod
 from spo.errors import SpoError, TerminalError
 from spo.kube.cache import Cache
@@ -36,6 +37,7 @@ from spo.recording.recorded_profile import (
     replacement,
 )
 from spo.recording.runtime_base import base_of
+from spo.rpc.bpf_recorder import Observed
 
 log = klog.get("recorder-spod")
 
@@ -80,8 +82,10 @@ class Collector:
         profiles: Cache[SeccompProfile],
         events: EventRecorder,
         machine: Machine,
+        metrics: RecordingMetrics | None = None,
     ) -> None:
         """Take what it works with; ``profiles`` may lag behind."""
+        self._metrics = metrics
         self._client = client
         self._profiles = profiles
         self._events = events
@@ -121,6 +125,8 @@ class Collector:
             )
             self._events.event(about, WARNING, CANNOT_CREATE, str(error))
             raise
+        if self._metrics is not None and not snapshot:
+            self._metrics.lost(lost)
         about = reference(SECCOMP_PROFILES, stored)
         self._events.event(about, NORMAL, CREATED, "seccomp profile created")
         for warning in warnings_of(seen, self._machine):
@@ -134,6 +140,12 @@ class Collector:
             lost=lost,
             snapshot=snapshot,
         )
+
+    def count(self, container: TrackedContainer, observed: Observed) -> None:
+        """Tell the metrics what an instance of a container did that has ended."""
+        if self._metrics is not None:
+            calls = {(one.syscall_class, number) for one in observed.seen for number in one.numbers}
+            self._metrics.recorded(observed.key, f"{container.recording}-{container.name}", len(calls))
 
     def _wanted(
         self, pod: TrackedPod, container: TrackedContainer, seen: Observation, lost: int, snapshot: str

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from spo.api.profile_recording import PROFILE_RECORDINGS
 from spo.api.seccomp_profile import SeccompProfile
 from spo.controller import Controller, Request
+from spo.daemon.metrics_recording import RecordingMetrics
 from spo.daemon.recording.acceptor import Acceptor
 from spo.daemon.recording.checkpoint import Checkpoint
 from spo.daemon.recording.collector import Collector
@@ -50,6 +51,7 @@ class Recordings:
         socket: Path,
         clock: Clock = SYSTEM_CLOCK,
         server_uids: frozenset[int] = frozenset({0}),
+        metrics: RecordingMetrics | None = None,
     ) -> None:
         node = settings.node_name
         self._events = EventRecorder(client, "profilerecorder", host=node, clock=clock)
@@ -84,7 +86,7 @@ class Recordings:
             self._sightings,
             self._checkpoint,
             self._link,
-            Collector(client, profiles, self._events, cast("Machine", os.uname().machine)),
+            Collector(client, profiles, self._events, cast("Machine", os.uname().machine), metrics),
             self._events,
             clock,
         )

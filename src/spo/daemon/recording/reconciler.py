@@ -168,6 +168,7 @@ class RecordingReconciler:
             return
         container.late = container.late or observed.late
         container.add(observation_of(observed.seen))
+        self._collector.count(container, observed)
 
     async def _reject(self, keys: list[int]) -> None:
         for key in keys:
