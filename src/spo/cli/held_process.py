@@ -15,6 +15,8 @@ from spo.errors import SpoError
 
 _START: Final = b"\x01"
 _ERRNO_BYTES: Final = 4
+_ID_MAX: Final = 2**32 - 2
+"""The number above means: none."""
 
 
 class CommandError(SpoError):
@@ -26,7 +28,7 @@ class CommandError(SpoError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.command}: {self.reason}"
+        return f"{self.command or repr('')}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class User:
             uid, gid = int(env["SUDO_UID"]), int(env["SUDO_GID"])
         except (KeyError, ValueError):
             return None
-        return cls(uid, gid, env.get("SUDO_USER", "")) if uid > 0 and gid >= 0 else None
+        valid = 0 < uid <= _ID_MAX and 0 <= gid <= _ID_MAX
+        return cls(uid, gid, env.get("SUDO_USER", "")) if valid else None
 
     def environment(self, env: Mapping[str, str]) -> dict[str, str]:
         """``env`` as this user expects it: without what sudo has put in."""

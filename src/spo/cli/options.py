@@ -19,7 +19,7 @@ def output_option(default: str) -> Callable[[F], F]:
         metavar="FILE",
         default=default,
         show_default=True,
-        callback=_not_empty,
+        callback=not_empty,
         help="Where to write; - is standard output.",
     )
 
@@ -37,7 +37,8 @@ def type_option(subject: str) -> Callable[[F], F]:
     )
 
 
-def _not_empty(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not value:
+def not_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse an empty file name, as of a variable of a script that is not set."""
+    if value == "":
         raise click.BadParameter("a file name is needed", context, parameter)
     return value

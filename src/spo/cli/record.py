@@ -13,6 +13,7 @@ import click
 
 from spo.cli.group import HELP_OPTIONS
 from spo.cli.inheritance import environment
+from spo.cli.options import not_empty
 from spo.cli.profile_files import DEFAULT_OUTPUT, OUTPUT_TYPES, STDIO, OutputError, OutputType
 from spo.errors import SpoError
 
@@ -88,6 +89,7 @@ def _container(_context: click.Context, _parameter: click.Parameter, value: str 
     "--output-file",
     default=None,
     metavar="FILE",
+    callback=not_empty,
     help=f"Where to write the profile; - is standard output.  [default: {DEFAULT_OUTPUT}, or .json]",
 )
 @click.option(

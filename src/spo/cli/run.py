@@ -2,6 +2,7 @@
 
 import os
 import platform
+from contextlib import suppress
 
 import click
 
@@ -28,7 +29,7 @@ class CommandError(SpoError):
         self.exit_status = exit_status
 
     def __str__(self) -> str:
-        return f"{self.command}: {self.problem}"
+        return f"{self.command or repr('')}: {self.problem}"
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -58,6 +59,8 @@ def run(profile: str, type_: str | None, command: tuple[str, ...]) -> None:
     Example:
       spoc run -p ls.yaml -- ls -l /
     """
+    if profile == DEFAULT_OUTPUT:
+        _check_owner(profile)
     file = read_profile(profile)
     notes(profile, file.notes)
     if type_ is not None and file.type != type_:
@@ -93,6 +96,14 @@ def find_command(name: str) -> str:
     if found:
         raise CommandError(name, "is not executable", ExitStatus.NOT_EXECUTABLE)
     raise CommandError(name, "command not found", ExitStatus.NOT_FOUND)
+
+
+def _check_owner(path: str) -> None:
+    """Of a file that nobody named, in a directory where everybody may put one."""
+    with suppress(OSError):  # read_profile tells
+        owner = os.lstat(path).st_uid
+        if owner not in {0, os.geteuid()}:
+            raise ProfileFileError(path, f"belongs to somebody else (uid {owner}); name it with -p to use it")
 
 
 def _check(path: str, spec: SeccompProfileSpec) -> None:

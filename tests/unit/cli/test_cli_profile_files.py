@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from spo.api.meta import ObjectMeta
 from spo.api.seccomp_profile import Arg, SeccompProfile, SeccompProfileSpec, Syscall
+from spo.cli import profile_files
 from spo.cli.profile_files import (
     MAX_BYTES,
     OutputError,
@@ -252,3 +253,18 @@ def test_dash_is_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> N
     for output in ("-", "/dev/stdout", "/dev/fd/1"):
         write_profile(PROFILE, output, "raw-seccomp")
         assert capfdbinary.readouterr().out == rendered(PROFILE, "raw-seccomp")
+
+
+def test_a_stream_that_has_become_a_file_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    link = tmp_path / "profile.yaml"
+    link.symlink_to(victim)
+    monkeypatch.setattr(profile_files, "_is_stream", lambda _output: True)
+    with pytest.raises(profile_files.OutputError):
+        profile_files.write_bytes(b"new", str(link))
+    with pytest.raises(profile_files.OutputError, match="has become a file"):
+        profile_files.write_bytes(b"new", str(victim))
+    assert victim.read_bytes() == b"precious"
