@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import httptools
 
@@ -14,8 +14,10 @@ from spo.errors import SpoError
 
 log = klog.get("webhook")
 
-Answerer = Callable[[str, bytes], Awaitable[bytes]]
-"""Path and body of a POST -> body of the answer; an SpoError becomes 400 with its text."""
+Answerer = Callable[[str, bytes], bytes | Awaitable[bytes]]
+"""Path and body of a POST -> body of the answer, at once if it need not wait; an SpoError becomes 400 with
+its text.
+"""
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _JSON: Final = b"application/json"
@@ -35,6 +37,14 @@ class HttpLimits:
     idle_s: float = 300.0
     """Between requests."""
     connections: int = 512
+
+
+class _Answer(NamedTuple):
+    """What is sent back."""
+
+    status: HTTPStatus
+    content_type: str
+    body: bytes
 
 
 class _Refused(Exception):  # noqa: N818 - no error: an answer
@@ -86,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._arriving: _Request | None = None
         self._waiting: Final[deque[_Request]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
         self._finishing = False
 
     # For the server.
@@ -102,6 +112,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def check(self, now_s: float) -> None:
+        """Close if nothing has come for too long; ``now_s`` is the event loop's time."""
+        if self._deadline is not None and now_s >= self._deadline:
+            self._close()
+
     # asyncio.Protocol.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -112,13 +127,11 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._others.add(self)
-        self._set_timer(self._limits.idle_s)
+        self._deadline = self._loop.time() + self._limits.idle_s
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._others.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
         self._transport = None
         if not self.closed.done():
             self.closed.set_result(None)
@@ -141,7 +154,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         self._arriving = _Request()
-        self._set_timer(self._limits.request_s)
+        self._deadline = self._loop.time() + self._limits.request_s
 
     def on_url(self, url: bytes) -> None:
         """See httptools."""
@@ -182,12 +195,16 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """See httptools."""
         request, self._arriving = self._arrived(), None
-        self._set_timer(None)
-        self._waiting.append(request)
-        if self._task is None:
-            if self._transport is not None:
-                self._transport.pause_reading()
-            self._task = self._loop.create_task(self._answer_waiting())
+        self._deadline = None
+        if self._task is not None:
+            self._waiting.append(request)
+            return
+        answer = self._answer_to(request)
+        if isinstance(answer, _Answer):
+            self._send(request, answer)
+        elif self._transport is not None:
+            self._transport.pause_reading()
+            self._task = self._loop.create_task(self._answer_later(request, answer))
 
     # The work.
 
@@ -216,41 +233,48 @@ class Connection(asyncio.Protocol):
             return _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, text)
         return None
 
-    async def _answer_waiting(self) -> None:
-        """Answer what has arrived, in the order in which it came."""
-        while self._waiting and self._transport is not None:
-            request = self._waiting.popleft()
-            status, content_type, body = await self._answer_one(request)
-            keep = request.keep_alive and request.refused is None
-            keep = keep and not self._finishing and not self._leaving()
-            self._write(status, content_type, body, keep=keep)
-            if not keep:
-                break
-        self._task = None
-        if self._transport is None or self._transport.is_closing():
-            return
-        self._set_timer(self._limits.idle_s if self._arriving is None else self._limits.request_s)
-        self._transport.resume_reading()
-
-    async def _answer_one(self, request: _Request) -> tuple[HTTPStatus, str, bytes]:
+    def _answer_to(self, request: _Request) -> _Answer | Awaitable[bytes]:
         try:
             if request.refused is not None:
                 raise request.refused
             path = request.url.partition(b"?")[0].decode("latin-1")
-            return HTTPStatus.OK, "application/json", await self._answer(path, b"".join(request.body))
-        except _Refused as refused:
-            return refused.status, "text/plain; charset=utf-8", refused.text.encode()
-        except SpoError as error:
-            log.debug("Refused a request", problem=str(error))
-            return HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", str(error).encode()
+            answer = self._answer(path, b"".join(request.body))
         except Exception as error:  # A mistake of ours must not leave the API server waiting.
-            log.error("Cannot answer a review", error=error)
-            text = f"internal error: {type(error).__name__}"
-            return HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text.encode()
+            return _failure(error)
+        return _good(answer) if isinstance(answer, bytes) else answer
 
-    def _write(self, status: HTTPStatus, content_type: str, body: bytes, *, keep: bool) -> None:
-        if self._transport is None:
+    async def _answer_later(self, request: _Request, answer: _Answer | Awaitable[bytes]) -> None:
+        """Answer what had to wait, then what has arrived meanwhile, in the order in which it came."""
+        while True:
+            if not isinstance(answer, _Answer):
+                try:
+                    answer = _good(await answer)
+                except Exception as error:  # See _answer_to.
+                    answer = _failure(error)
+            stays = self._send(request, answer)
+            if not stays or not self._waiting:
+                break
+            request = self._waiting.popleft()
+            answer = self._answer_to(request)
+        self._task = None
+        if stays and self._transport is not None:
+            self._transport.resume_reading()
+
+    def _send(self, request: _Request, answer: _Answer) -> bool:
+        """Write the answer; whether the connection stays open for more."""
+        keep = request.keep_alive and request.refused is None
+        keep = keep and not self._finishing and not self._leaving()
+        self._write(answer, keep=keep)
+        if self._transport is None or self._transport.is_closing():
+            return False
+        limit_s = self._limits.idle_s if self._arriving is None else self._limits.request_s
+        self._deadline = self._loop.time() + limit_s
+        return True
+
+    def _write(self, answer: _Answer, *, keep: bool) -> None:
+        if self._transport is None or self._transport.is_closing():
             return
+        status, content_type, body = answer
         close = "" if keep else "Connection: close\r\n"
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {content_type}\r\n"
@@ -264,17 +288,25 @@ class Connection(asyncio.Protocol):
         """Say why, and close: what follows in the stream has no meaning."""
         self._arriving = None
         if self._task is None:
-            self._write(refused.status, "text/plain; charset=utf-8", refused.text.encode(), keep=False)
+            self._write(_failure(refused), keep=False)
         else:
             self._finishing = True
-
-    def _set_timer(self, delay_s: float | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if delay_s is not None:
-            self._timer = self._loop.call_later(delay_s, self._close)
 
     def _close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+def _good(body: bytes) -> _Answer:
+    return _Answer(HTTPStatus.OK, "application/json", body)
+
+
+def _failure(error: Exception) -> _Answer:
+    """What a client is told; only what is a mistake of ours is logged."""
+    status, text = HTTPStatus.BAD_REQUEST, str(error)
+    if isinstance(error, _Refused):
+        status, text = error.status, error.text
+    elif not isinstance(error, SpoError):
+        log.error("Cannot answer a review", error=error)
+        status, text = HTTPStatus.INTERNAL_SERVER_ERROR, f"internal error: {type(error).__name__}"
+    return _Answer(status, "text/plain; charset=utf-8", text.encode())

@@ -97,13 +97,25 @@ class HttpsServer:
         self.port = server.sockets[0].getsockname()[1]
         self.listening.set()
         log.info("Serving admission webhooks", port=self.port)
+        watching = loop.create_task(self._watch_limits())
         try:
             await loop.create_future()
         finally:
             await self._leave(server)
+            watching.cancel()
 
     def _accept(self) -> Connection:
         return Connection(self._connections, self._paths, self._answer, self._limits, lambda: self.leaving)
+
+    async def _watch_limits(self) -> None:
+        """Close connections that are over their time; one timer for all, as it is hardly ever needed."""
+        loop = asyncio.get_running_loop()
+        pause_s = min(1.0, self._limits.request_s / 4, self._limits.idle_s / 4)
+        while True:
+            await asyncio.sleep(pause_s)
+            now_s = loop.time()
+            for connection in list(self._connections):
+                connection.check(now_s)
 
     async def _leave(self, server: asyncio.Server) -> None:
         self.leaving = True

@@ -93,7 +93,7 @@ class Reviewer:
         self._rules = rules
         self._operator_namespace = operator_namespace
         self._now_s = now_s
-        self._by_path: dict[str, Callable[[AdmissionRequest], Awaitable[Decision]]] = {
+        self._by_path: dict[str, Callable[[AdmissionRequest], Decision | Awaitable[Decision]]] = {
             BINDING_PATH: self._bind,
             RECORDING_PATH: self._record,
         }
@@ -104,8 +104,8 @@ class Reviewer:
         """The URL paths that :meth:`answer` knows."""
         return frozenset(self._by_path)
 
-    async def answer(self, path: str, body: bytes) -> bytes:
-        """The answer to one review.
+    def answer(self, path: str, body: bytes) -> bytes | Awaitable[bytes]:
+        """The answer to one review: at once, unless the API server has to be asked first.
 
         Args:
             path: one of :attr:`paths`.
@@ -122,16 +122,22 @@ class Reviewer:
         if review.kind != "AdmissionReview" or review.api_version not in REVIEW_VERSIONS:
             self.stats.malformed += 1
             raise BadReviewError(f"apiVersion {review.api_version!r}, kind {review.kind!r}")
-        response = await self._response(path, review.request)
-        return _encoder.encode(AnsweredReview(api_version=review.api_version, response=response))
-
-    async def _response(self, path: str, request: AdmissionRequest) -> AdmissionResponse:
+        request = review.request
         try:
-            decision = await self._by_path[path](request)
+            decision = self._by_path[path](request)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            return self._refuse(request, _BAD_REQUEST, f"the pod cannot be read: {error}")
+            problem = f"the pod cannot be read: {error}"
+            return _encoded(review, self._refuse(request, _BAD_REQUEST, problem))
         except UnreadableRuleError as error:
-            return self._refuse(request, _INTERNAL, str(error))
+            return _encoded(review, self._refuse(request, _INTERNAL, str(error)))
+        if isinstance(decision, Decision):
+            return _encoded(review, self._response(request, decision))
+        return self._answer_later(review, decision)
+
+    async def _answer_later(self, review: AdmissionReview, decision: Awaitable[Decision]) -> bytes:
+        return _encoded(review, self._response(review.request, await decision))
+
+    def _response(self, request: AdmissionRequest, decision: Decision) -> AdmissionResponse:
         if decision.refusal:
             return self._refuse(request, _FORBIDDEN, decision.refusal)
         self.stats.answered += 1
@@ -152,7 +158,7 @@ class Reviewer:
         status = AdmissionStatus(code=code, reason=_REASONS[code], message=message)
         return AdmissionResponse(uid=request.uid, allowed=False, status=status)
 
-    async def _bind(self, request: AdmissionRequest) -> Decision:
+    def _bind(self, request: AdmissionRequest) -> Decision | Awaitable[Decision]:
         ephemeral = request.sub_resource == _EPHEMERAL
         if not _is_new_pod(request) and not (ephemeral and request.operation == "UPDATE"):
             return UNCHANGED
@@ -167,14 +173,19 @@ class Reviewer:
         decision = bind(about, rules, lambda name: self._rules.profile(namespace, name), ephemeral=ephemeral)
         if not decision.missing:
             return decision
-        found = {name: await self._rules.look_again(namespace, name) for name in decision.missing}
+        return self._bind_after_looking(about, rules, decision.missing, ephemeral=ephemeral)
+
+    async def _bind_after_looking(
+        self, about: Bindable, rules: list[BindingRule], missing: tuple[str, ...], *, ephemeral: bool
+    ) -> Decision:
+        found = {name: await self._rules.look_again(about.namespace, name) for name in missing}
 
         def look_up(name: str) -> Availability:
-            return found.get(name) or self._rules.profile(namespace, name)
+            return found.get(name) or self._rules.profile(about.namespace, name)
 
         return bind(about, rules, look_up, ephemeral=ephemeral)
 
-    async def _record(self, request: AdmissionRequest) -> Decision:
+    def _record(self, request: AdmissionRequest) -> Decision:
         if not _is_new_pod(request):
             return UNCHANGED
         rules = self._rules.recordings(request.namespace or "")
@@ -182,6 +193,10 @@ class Reviewer:
             return UNCHANGED
         pod = _pods.decode(request.object)
         return record(pod, rules, int(self._now_s()), self._operator_namespace)
+
+
+def _encoded(review: AdmissionReview, response: AdmissionResponse) -> bytes:
+    return _encoder.encode(AnsweredReview(api_version=review.api_version, response=response))
 
 
 _REASONS: Final = {_BAD_REQUEST: "BadRequest", _FORBIDDEN: "Forbidden", _INTERNAL: "InternalError"}

@@ -72,8 +72,9 @@ def review(pod: Any = POD, version: str = "v1", **request: Any) -> Obj:
 async def ask(body: Any, path: str = BINDING_PATH, rules: KnownRules | None = None) -> Obj:
     reviewer = Reviewer(rules or KnownRules(), "spo", lambda: 1_700_000_000.9)
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer: Obj = json.loads(await reviewer.answer(path, raw))
-    return answer
+    answer = reviewer.answer(path, raw)
+    decoded: Obj = json.loads(answer if isinstance(answer, bytes) else await answer)
+    return decoded
 
 
 def patch(answer: Obj) -> list[Obj]:
