@@ -241,6 +241,26 @@ def test_daemon_that_restarts_counts_all_and_nothing_twice(
     assert len(set(daemon.batches)) == len(daemon.batches)
 
 
+def test_records_that_the_kernel_drops_are_counted(
+    daemon: EnricherDaemon, start: Callable[..., EnricherProcess], run: Callable[..., Container]
+) -> None:
+    process = start(*KERNEL, "--printing=none")
+    process.wait_for("Connected to the daemon")
+    script = "i=0; while [ $i -lt 30000 ]; do kill -0 $$; i=$((i+1)); done; $GO; $GO; kill -0 $$"
+    script = script.replace("$GO", "read -r go < /gate/go")
+    container = run(script, logged=("kill",))
+    daemon.knows(container.id)
+    os.kill(process.pid, signal.SIGSTOP)
+    container.go()
+    container.go()
+    os.kill(process.pid, signal.SIGCONT)
+    wait_until(lambda: daemon.counts["c", "/bin/busybox", "kill"] > 0)
+    container.go()  # one more record: the gap before it shows
+    wait_until(lambda: daemon.counts["c", "/bin/busybox", "kill"] + daemon.losses.gaps > 30_000)
+    assert daemon.losses.overruns >= 1
+    assert daemon.counts["c", "/bin/busybox", "kill"] < 30_001
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_it_at_once(start: Callable[..., EnricherProcess], number: signal.Signals) -> None:
     process = start(*KERNEL)

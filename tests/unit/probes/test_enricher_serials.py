@@ -34,7 +34,7 @@ def test_gap_is_counted_when_nothing_can_fill_it_any_more() -> None:
     gaps = Gaps()
     gaps.add(1, 0.0)
     gaps.add(3, 0.0)
-    gaps.settle(0.5)
+    gaps.settle(0.25)
     assert gaps.lost == 0
     gaps.settle(1.0)
     assert gaps.lost == 1

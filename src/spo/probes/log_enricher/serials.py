@@ -3,7 +3,7 @@
 from collections import deque
 from typing import Final
 
-_SETTLE_S: Final = 1.0
+_SETTLE_S: Final = 0.5
 """Processors overtake each other: a number that is missing may still come."""
 _RESTART: Final = 1 << 20
 """Such a jump is another boot, not a loss."""
