@@ -121,6 +121,30 @@ async def test_nothing_recorded_makes_no_profile(node: RecordingNode) -> None:
     assert await node.names() == []
 
 
+async def test_namespace_that_the_program_makes_itself(node: RecordingNode) -> None:
+    """As with ``unshare -m``: same container, another mount namespace."""
+    await node.record()
+    uid = await node.add_pod("web", TRACE)
+    node.run(uid, ID, "mkdir")
+    await node.report("web", c=ID)
+    await node.until(lambda: is_noted(node, ID))
+    node.run(uid, ID, "symlink", late=True)
+    await node.report("web", "Succeeded", ended=True, c=ID)
+    profile = await node.profile_when("rec-c")
+    assert {"mkdir", "symlink"} <= allowed(profile)
+    assert RECORDING_LATE_ANNOTATION not in profile.metadata.annotations
+
+
+async def test_static_pod_is_known_by_its_container(node: RecordingNode) -> None:
+    """Its uid in the cgroup is not that of its object."""
+    await node.record()
+    await node.add_pod("web", TRACE)
+    node.run("0123456789abcdef0123456789abcdef", ID, "mkdir")
+    await node.report("web", c=ID)
+    await node.report("web", "Succeeded", ended=True, c=ID)
+    assert "mkdir" in allowed(await node.profile_when("rec-c"))
+
+
 async def test_late_container_says_so(node: RecordingNode) -> None:
     await node.record()
     uid = await node.add_pod("web", TRACE)

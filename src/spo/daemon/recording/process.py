@@ -135,9 +135,11 @@ class Recordings:
 
     def _identified(self, event: Identified) -> None:
         sighting = self._sightings.add(event, self._clock.monotonic())
-        uid = sighting.pod_uid or self._book.uid_of(sighting.container_id)
-        pod = self._book.get(uid)
-        tracked = self._checkpoint.get(uid)
+        uid = sighting.pod_uid
+        if self._book.get(uid) is None and self._checkpoint.get(uid) is None:
+            # The cgroup names no pod, or one of a static pod, whose uid is another at the API server.
+            uid = self._book.uid_of(sighting.container_id)
+        pod, tracked = self._book.get(uid), self._checkpoint.get(uid)
         if tracked is not None:
             self._controller.enqueue(Request(tracked.namespace, uid))
         elif pod is not None and pod.traces:

@@ -11,11 +11,19 @@ from spo.daemon.recording.collector import Collector
 from spo.daemon.recording.link import RecorderLink
 from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
 from spo.daemon.recording.sightings import PAUSE, Sightings, waits
-from spo.daemon.recording.tracking import Spare, TrackedContainer, TrackedPod, lost_since, observation_of
+from spo.daemon.recording.tracking import (
+    Spare,
+    TrackedContainer,
+    TrackedPod,
+    container_id_of,
+    is_nested,
+    lost_since,
+    observation_of,
+)
 from spo.errors import TerminalError
 from spo.kube.clock import Clock
 from spo.kube.events import WARNING, EventRecorder
-from spo.rpc.bpf_recorder import Losses
+from spo.rpc.bpf_recorder import Losses, Observed
 
 log = klog.get("recorder-spod")
 
@@ -26,6 +34,8 @@ GRACE_S: Final = 5.0
 """How long the end of a pod waits for namespaces of its containers that the recorder has not told of."""
 NO_RECORDER_S: Final = 60.0
 """How long it waits for the recorder itself, if there is nothing to lose."""
+HOPELESS_S: Final = 600.0
+"""How long it waits for the recorder if that has calls of the pod."""
 GRACE_STEP_S: Final = 0.25
 
 LATE: Final = "SeccompProfileRecordingLate"
@@ -80,10 +90,12 @@ class RecordingReconciler:
             self._checkpoint.add(tracked)
         gone = not self._book.is_present(uid)
         unwanted = self._assign(pod, tracked, gone=gone)
+        over = gone or (pod is not None and pod.over)
+        if over and self._is_hopeless(tracked):
+            _give_up(tracked)
         await self._checkpoint.save()
         await self._keep(tracked)
         await self._reject(unwanted)
-        over = gone or (pod is not None and pod.over)
         await self._fold(pod, tracked, everything=over)
         if over:
             return await self._finish(pod, tracked)
@@ -104,18 +116,20 @@ class RecordingReconciler:
         for one in self._sightings.of(tracked.uid, names):
             tracked.runtime = one.runtime or tracked.runtime
             self._sightings.drop(one.key)
-            if not tracked.knows(one.container_id):
-                tracked.spare[one.container_id] = Spare(one.key, one.late, one.comm == PAUSE)
+            if instance := tracked.instance_of(one.container_id, one.key):
+                tracked.spare[instance] = Spare(one.key, one.late, one.comm == PAUSE)
         if gone:
             names = {**names, **_guess(tracked)}
-        for identifier in [identifier for identifier in tracked.spare if identifier in names]:
-            spare = tracked.spare.pop(identifier)
-            container = tracked.container(names[identifier])
+        for instance in list(tracked.spare):
+            name = names.get(container_id_of(instance))
+            if name is None:
+                continue
+            spare, container = tracked.spare.pop(instance), tracked.container(name)
             if container is None:
                 unwanted.append(spare.key)
             else:
-                container.keys[identifier] = spare.key
-                container.late = container.late or spare.late
+                container.keys[instance] = spare.key
+                container.late = container.late or (spare.late and not is_nested(instance))
         return unwanted
 
     async def _keep(self, tracked: TrackedPod) -> None:
@@ -153,21 +167,21 @@ class RecordingReconciler:
         fetched: list[int] = []
         for container in tracked.containers:
             for identifier, key in list(container.keys.items()):
-                if everything or identifier in ended:
-                    await self._fetch(container, key)
+                if everything or container_id_of(identifier) in ended:
+                    await self._fetch(container, key, nested=is_nested(identifier))
                     container.end(identifier)
                     fetched.append(key)
         if fetched:
             await self._checkpoint.save()  # first: after the rejection nobody else knows
             await self._reject(fetched)
 
-    async def _fetch(self, container: TrackedContainer, key: int) -> None:
+    async def _fetch(self, container: TrackedContainer, key: int, *, nested: bool) -> None:
         observed = await self._link.read(key)
         if observed is None:
             container.missed = True
             return
-        container.late = container.late or observed.late
-        container.add(observation_of(observed.seen))
+        container.late = container.late or (observed.late and not nested)
+        container.add(_of_container(observed, nested=nested))
         self._collector.count(container, observed)
 
     async def _reject(self, keys: list[int]) -> None:
@@ -181,10 +195,10 @@ class RecordingReconciler:
             if not wanted or wanted == container.snapshot:
                 continue
             seen = container.observation
-            for key in container.keys.values():
+            for identifier, key in container.keys.items():
                 observed = await self._link.read(key)
                 if observed is not None:
-                    seen |= observation_of(observed.seen)
+                    seen |= _of_container(observed, nested=is_nested(identifier))
             if _is_worth_a_profile(seen):
                 await self._write(tracked, container, seen, wanted)
                 container.snapshot = wanted
@@ -216,9 +230,17 @@ class RecordingReconciler:
         self._book.forget(uid)
         self._acceptor.forget(uid)
 
-    def _may_come(self, tracked: TrackedPod) -> bool:
+    def _waited_s(self, tracked: TrackedPod) -> float:
+        """How long ago the end of a pod was seen."""
         now_s = self._clock.monotonic()
-        waited_s = now_s - self._over_since.setdefault(tracked.uid, now_s)
+        return now_s - self._over_since.setdefault(tracked.uid, now_s)
+
+    def _is_hopeless(self, tracked: TrackedPod) -> bool:
+        """Whether the recorder has been away for so long that nobody waits for it."""
+        return self._waited_s(tracked) > HOPELESS_S and not self._link.is_recording
+
+    def _may_come(self, tracked: TrackedPod) -> bool:
+        waited_s = self._waited_s(tracked)
         if self._link.is_recording:
             return waited_s < GRACE_S
         return waited_s < NO_RECORDER_S
@@ -253,6 +275,20 @@ def _ids(pod: PodRecord | None) -> tuple[str, ...]:
     return tuple(identifier for identifier, _, _ in pod.instances) if pod else ()
 
 
+def _give_up(tracked: TrackedPod) -> None:
+    """What the recorder had is lost."""
+    tracked.spare.clear()
+    for container in tracked.containers:
+        for instance in list(container.keys):
+            container.missed = True
+            container.end(instance)
+
+
+def _of_container(observed: Observed, *, nested: bool) -> Observation:
+    seen = observation_of(observed.seen)
+    return seen.as_program() if nested else seen
+
+
 def _missing(pod: PodRecord | None, tracked: TrackedPod) -> dict[str, list[str]]:
     """Recorded containers -> ids of their instances that the recorder has not told of."""
     missing: dict[str, list[str]] = {}
@@ -268,7 +304,7 @@ def _guess(tracked: TrackedPod) -> dict[str, str]:
     The pod is gone, so no status will ever name the container.
     """
     nameless = [one.name for one in tracked.containers if not one.keys and not one.done]
-    left = [identifier for identifier, spare in tracked.spare.items() if not spare.pause]
+    left = [one for one, spare in tracked.spare.items() if not spare.pause and not is_nested(one)]
     return {left[0]: nameless[0]} if len(nameless) == len(left) == 1 else {}
 
 

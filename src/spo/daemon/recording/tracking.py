@@ -11,6 +11,8 @@ from spo.rpc.bpf_recorder import Losses, Seen
 MAX_DONE: Final = 200
 """Ids of ended instances that are remembered; a container that crashes all the time has many."""
 
+_NESTED: Final = "/"
+
 
 class Spare(msgspec.Struct, omit_defaults=True):
     """A namespace of a recorded pod of which nobody has said which container it is."""
@@ -37,7 +39,7 @@ class TrackedContainer(msgspec.Struct, omit_defaults=True):
     disabled: bool = False
     """Its profile is not to be installed."""
     keys: dict[str, int] = {}
-    """Container id -> key at the recorder, of instances that may still be running."""
+    """Instance -> key at the recorder, of instances that may still be running; see :func:`instance_of`."""
     done: list[str] = []
     """Ids of instances whose calls are in ``seen``."""
     seen: list[Seen] = []
@@ -88,6 +90,18 @@ class TrackedPod(msgspec.Struct, omit_defaults=True):
         """Whether the id belongs to an instance of a recorded container."""
         return any(container_id in one.keys or container_id in one.done for one in self.containers)
 
+    def instance_of(self, container_id: str, key: int) -> str | None:
+        """Under which name to track a namespace; ``None`` if it is tracked already.
+
+        The first namespace of a container has its id; those that the program makes itself, with
+        ``unshare -m``, have the key behind it.
+        """
+        if key in self.keys():
+            return None
+        if self.knows(container_id) or container_id in self.spare:
+            return f"{container_id}{_NESTED}{key}"
+        return container_id
+
     def keys(self) -> Iterator[int]:
         """All keys that the recorder keeps for the pod."""
         for spare in self.spare.values():
@@ -104,6 +118,16 @@ class Tracked(msgspec.Struct, omit_defaults=True):
 
 
 _KINDS = frozenset((int(cls), int(phase)) for cls in SyscallClass for phase in Phase)
+
+
+def container_id_of(instance: str) -> str:
+    """The id of the container that a namespace belongs to."""
+    return instance.partition(_NESTED)[0]
+
+
+def is_nested(instance: str) -> bool:
+    """Whether the program has made the namespace: all calls there are its own."""
+    return _NESTED in instance
 
 
 def observation_of(seen: Iterable[Seen]) -> Observation:
