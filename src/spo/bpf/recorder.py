@@ -119,13 +119,14 @@ class Recorder:
         found = kernel_btf.find(btf)
         library = Libbpf.load()
         if found is not None:
-            return cls(library, LoadedPrograms.load(library, btf=found, sys_enter=SYS_ENTER_RAW, sizes=sizes))
+            programs = LoadedPrograms.load(library, btf=found, sys_enter=SYS_ENTER_RAW, sizes=sizes)
+            return cls._of(library, programs)
         try:
             programs = LoadedPrograms.load(library, btf=None, sys_enter=SYS_ENTER, sizes=sizes)
         except BpfCallError:
             # Some kernels have BTF and refuse programs that use it; the other program needs it only now.
             programs = LoadedPrograms.load(library, btf=None, sys_enter=SYS_ENTER_RAW, sizes=sizes)
-        return cls(library, programs)
+        return cls._of(library, programs)
 
     @classmethod
     def adopt(cls, directory: Path) -> Self:
@@ -135,9 +136,17 @@ class Recorder:
             PinsError: there is nothing complete.
         """
         library = Libbpf.load()
-        recorder = cls(library, PinnedPrograms(library, directory))
+        recorder = cls._of(library, PinnedPrograms(library, directory))
         recorder._pinned_at = directory
         return recorder
+
+    @classmethod
+    def _of(cls, library: Libbpf, programs: _Programs) -> Self:
+        try:
+            return cls(library, programs)
+        except BaseException:
+            programs.close()
+            raise
 
     def attach(self) -> None:
         """Let the programs see every syscall of the machine, and check that they do.

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from spo.recording.identity import container_of, container_of_proc
 
 PROC: Final = Path("/proc")
 TICK_S: Final = 0.25
+OTHERS_MAX: Final = 1024
+"""Namespaces of others that the map, of 4,096, may hold; one that still lives comes again."""
 _ENDING: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 _PASSED_ON: Final = _ENDING | {signal.SIGUSR1, signal.SIGUSR2}
 _FROM_TERMINAL: Final = 0x80
@@ -156,6 +159,7 @@ class _ContainerWatch:
 
     def __init__(self, recorder: Recorder, container: str) -> None:
         self.keys: list[int] = []
+        self._others: deque[int] = deque()
         self._recorder = recorder
         self._container = container
 
@@ -167,7 +171,14 @@ class _ContainerWatch:
                 if event.key not in self.keys:
                     self.keys.append(event.key)
             elif event.exec and event.key not in self.keys:
-                self._recorder.reject(event.key)
+                self._reject(event.key)
+
+    def _reject(self, key: int) -> None:
+        """Also of a machine that starts many others, the map shall have room for ours."""
+        self._recorder.reject(key)
+        self._others.append(key)
+        if len(self._others) > OTHERS_MAX:
+            self._recorder.forget(self._others.popleft())
 
     def has_ended(self) -> bool:
         """It was seen, and no process of it is left."""
