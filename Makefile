@@ -7,7 +7,7 @@ BPF_OBJECTS := src/spo/bpf/objects/recorder.x86_64.o src/spo/bpf/objects/recorde
 BPF_TARGET_x86_64 := x86
 BPF_TARGET_aarch64 := arm64
 
-.PHONY: help setup bpf demo up down test check format lint types layers unit fidelity generate replay bench lock
+.PHONY: help setup bpf demo up down test check format lint types layers unit fidelity generate replay faults bench lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -69,7 +69,16 @@ generate: ## Write generated files again: CRDs, syscall tables
 replay: setup ## Print which recorded scenarios onenode answers as a real API server did
 	@$(PYTHON) -m tests.contract.kube_api_report
 
+FAULTS := tests/unit/kube tests/unit/controller tests/unit/host tests/unit/daemon \
+	tests/unit/manager/test_profile_life_faults.py tests/unit/manager/test_liveness.py \
+	tests/contract/test_process_shutdown.py tests/e2e/test_profile_faults.py tests/e2e/test_bad_input.py \
+	tests/e2e/test_strict_syscalls.py tests/e2e/test_api_server_faults.py tests/e2e/test_deletion_race.py
+
+faults: setup bpf ## Test what goes wrong: broken API answers, kills, full disks, bad profiles, races; needs root
+	$(PYTHON) -m pytest $(FAULTS)
+
 bench: setup bpf ## Measure; results go to bench/RESULTS.md
+	$(PYTHON) bench/onenode.py
 	$(PYTHON) bench/profile_latency.py
 	$(PYTHON) bench/webhook.py
 	$(PYTHON) bench/recorder.py
