@@ -485,3 +485,31 @@ async def test_crash_between_claim_and_write_is_repaired(node: Node) -> None:
     await node.reconcile()
     assert node.file().exists()
     assert node.state_of() == ProfileState.INSTALLED
+
+
+async def test_disabled_profile_is_on_no_disk(node: Node) -> None:
+    put(node.profiles, profile(disabled=True))
+    await node.reconcile()
+    assert node.state_of() == ProfileState.DISABLED
+    assert not node.file().exists()
+
+
+@pytest.mark.parametrize("partial", [False, True], ids=["disabled", "partial"])
+async def test_profile_withheld_later_goes_when_no_pod_uses_it(node: Node, partial: bool) -> None:
+    whole = profile(syscalls=allow("read"))
+    await installed(node, whole)
+    withheld = profile(syscalls=allow("read"), disabled=not partial)
+    if partial:
+        withheld.metadata.labels["spo.x-k8s.io/partial"] = "true"
+    node.view.in_use.add(ProfileKey(NS, "web"))
+    put(node.profiles, withheld)
+    await node.reconcile()
+    assert node.state_of() == (ProfileState.PARTIAL if partial else ProfileState.DISABLED)
+    assert node.file().exists()
+    node.view.in_use.clear()
+    await node.reconcile()
+    assert not node.file().exists()
+    put(node.profiles, whole)
+    await node.reconcile()
+    assert node.state_of() == ProfileState.INSTALLED
+    assert node.file().exists()
