@@ -28,7 +28,14 @@ USUAL_PROC: Final = "/proc"
 # Taken from the kernel before it hands the node's namespaces, audit records and foreign processes to anybody.
 _OWNERSHIP: Final = ("CHOWN", "FOWNER", "FSETID", "DAC_OVERRIDE")
 _RECORDING: Final = ("BPF", "PERFMON", "SYS_RESOURCE", "CHOWN")
-_AUDITING: Final = ("AUDIT_READ", "AUDIT_CONTROL", "SYS_PTRACE", "SYS_ADMIN", "DAC_READ_SEARCH")
+_AUDITING: Final = (
+    "AUDIT_READ",
+    "AUDIT_CONTROL",
+    "NET_ADMIN",  # for a receive buffer that holds a burst of records
+    "SYS_PTRACE",
+    "SYS_ADMIN",
+    "DAC_READ_SEARCH",
+)
 
 _COPY_POLICIES: Final = """\
 set -ex

@@ -1,6 +1,5 @@
 """Audit records straight from the kernel: no audit daemon is needed, and none is disturbed."""
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -145,8 +144,12 @@ def _open_multicast() -> socket.socket:
     try:
         opened.bind((0, 0))
         opened.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _READLOG_GROUP)
-        with contextlib.suppress(PermissionError):  # without CAP_NET_ADMIN the kernel's own limit holds
+        try:
             opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+        except PermissionError:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+            size = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            log.warning("The receive buffer is small, a burst may be lost (needs CAP_NET_ADMIN)", bytes=size)
     except OSError as error:
         opened.close()
         raise SourceError(f"the kernel gives us no audit records (needs CAP_AUDIT_READ): {error}") from error
