@@ -64,6 +64,12 @@ class GroupResource(msgspec.Struct, rename="camel", kw_only=True):
     resource: str = ""
 
 
+class UserInfo(msgspec.Struct, rename="camel", kw_only=True):
+    """Who writes."""
+
+    username: str = ""
+
+
 class AdmissionRequest(msgspec.Struct, rename="camel", kw_only=True):
     """One write that waits for an answer."""
 
@@ -72,6 +78,7 @@ class AdmissionRequest(msgspec.Struct, rename="camel", kw_only=True):
     sub_resource: str | None = None
     namespace: str | None = None
     operation: str = ""
+    user_info: UserInfo | None = None
     object: msgspec.Raw = msgspec.Raw()
     """JSON; empty or ``null`` if there is none. msgspec has no union of Raw and None."""
     old_object: msgspec.Raw = msgspec.Raw()

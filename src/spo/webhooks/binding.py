@@ -46,6 +46,8 @@ class Bindable(NamedTuple):
     """The pod before the update; ``None`` for a new pod."""
     logged: Collection[str] = ()
     """Containers that a ``logs`` recording takes over."""
+    by_node: bool = False
+    """Whether a kubelet creates it."""
 
 
 def bind(
@@ -66,7 +68,7 @@ def bind(
         Nothing to patch if the pod has passed here before: it may come again.
     """
     pod = about.pod
-    if is_out_of_reach(pod) or has_pod_profile(pod):
+    if is_out_of_reach(pod, by_node=about.by_node) or has_pod_profile(pod):
         return UNCHANGED
     places = new_ephemeral_containers(pod, about.old) if ephemeral else started_containers(pod)
     found = list(_bound(places, list(rules), pod.metadata.labels or {}, about.logged))

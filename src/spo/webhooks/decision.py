@@ -48,10 +48,14 @@ def new_ephemeral_containers(pod: AdmittedPod, old: AdmittedPod | None) -> Itera
             yield place
 
 
-def is_out_of_reach(pod: AdmittedPod) -> bool:
-    """Whether nothing that we could patch has an effect: Windows, or the mirror of a static pod."""
+def is_out_of_reach(pod: AdmittedPod, *, by_node: bool) -> bool:
+    """Whether nothing that we could patch has an effect: Windows, or the mirror of a static pod.
+
+    Args:
+        by_node: a kubelet creates the pod; from anybody else the annotation of a mirror means nothing.
+    """
     windows = pod.spec.os is not None and pod.spec.os.name == "windows"
-    return windows or _MIRROR_ANNOTATION in (pod.metadata.annotations or {})
+    return windows or (by_node and _MIRROR_ANNOTATION in (pod.metadata.annotations or {}))
 
 
 def has_own_profile(container: AdmittedContainer) -> bool:

@@ -35,7 +35,14 @@ from spo.webhooks.decision import (
 _ANNOTATIONS: Final = "/metadata/annotations"
 
 
-def record(pod: AdmittedPod, rules: Iterable[RecordingRule], now_s: int, operator_namespace: str) -> Decision:
+def record(
+    pod: AdmittedPod,
+    rules: Iterable[RecordingRule],
+    now_s: int,
+    operator_namespace: str,
+    *,
+    by_node: bool = False,
+) -> Decision:
     """Mark the containers of a pod that the recordings of its namespace select.
 
     ``logs`` recordings also replace the seccomp profile of the container, because they see only what a
@@ -46,11 +53,12 @@ def record(pod: AdmittedPod, rules: Iterable[RecordingRule], now_s: int, operato
         rules: the recordings of its namespace.
         now_s: seconds since the Unix epoch; part of the values.
         operator_namespace: where the profile that logs everything is.
+        by_node: whether a kubelet creates the pod.
     """
     labels = pod.metadata.labels or {}
     places = list(started_containers(pod))
     concerned = [rule for rule in rules if any(rule.covers(one.container.name, labels) for one in places)]
-    if not concerned or is_out_of_reach(pod):
+    if not concerned or is_out_of_reach(pod, by_node=by_node):
         return UNCHANGED
     made = _Made(pod, now_s, operator_namespace)
     for rule in sorted(concerned, key=lambda rule: rule.name):

@@ -25,6 +25,7 @@ from spo.webhooks.recording import logged_containers, record
 
 _UNCHANGED_REASON: Final = "pod unchanged"
 _EPHEMERAL: Final = "ephemeralcontainers"
+_NODE_USER: Final = "system:node:"
 _BAD_REQUEST: Final = 400
 _FORBIDDEN: Final = 403
 _INTERNAL: Final = 500
@@ -169,7 +170,7 @@ class Reviewer:
         pod = _pods.decode(request.object)
         old = _old_pods.decode(request.old_object) if ephemeral and bytes(request.old_object) else None
         logged = () if ephemeral else logged_containers(pod, self._rules.recordings(namespace))
-        about = Bindable(namespace, pod, old, logged)
+        about = Bindable(namespace, pod, old, logged, _is_by_node(request))
         decision = bind(about, rules, lambda name: self._rules.profile(namespace, name), ephemeral=ephemeral)
         if not decision.missing:
             return decision
@@ -192,7 +193,7 @@ class Reviewer:
         if not rules:
             return UNCHANGED
         pod = _pods.decode(request.object)
-        return record(pod, rules, int(self._now_s()), self._operator_namespace)
+        return record(pod, rules, int(self._now_s()), self._operator_namespace, by_node=_is_by_node(request))
 
 
 def _encoded(review: AdmissionReview, response: AdmissionResponse) -> bytes:
@@ -200,6 +201,10 @@ def _encoded(review: AdmissionReview, response: AdmissionResponse) -> bytes:
 
 
 _REASONS: Final = {_BAD_REQUEST: "BadRequest", _FORBIDDEN: "Forbidden", _INTERNAL: "InternalError"}
+
+
+def _is_by_node(request: AdmissionRequest) -> bool:
+    return request.user_info is not None and request.user_info.username.startswith(_NODE_USER)
 
 
 def _is_new_pod(request: AdmissionRequest) -> bool:

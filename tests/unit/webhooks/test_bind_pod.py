@@ -154,15 +154,15 @@ def test_warnings_tell_what_a_binding_cannot_do() -> None:
     assert decision.patch
 
 
-@pytest.mark.parametrize(
-    "obj",
-    [
-        pytest.param(pod(container("a"), os={"name": "windows"}), id="windows"),
-        pytest.param(pod(container("a"), annotations={"kubernetes.io/config.mirror": "x"}), id="static-pod"),
-    ],
-)
-def test_pod_that_no_patch_reaches_is_left_alone(obj: Obj) -> None:
-    assert decide(obj, rule("*")) is UNCHANGED
+def test_windows_has_no_seccomp() -> None:
+    assert decide(pod(container("a"), os={"name": "windows"}), rule("*")) is UNCHANGED
+
+
+def test_mirror_of_a_static_pod_is_left_alone_if_a_kubelet_makes_it() -> None:
+    obj = pod(container("a"), annotations={"kubernetes.io/config.mirror": "x"})
+    for by_node in (True, False):
+        about = Bindable("shop", as_admitted(obj), by_node=by_node)
+        assert (bind(about, [rule("*")], lambda _: Availability.USABLE) is UNCHANGED) is by_node
 
 
 def test_binding_is_safe_to_run_twice() -> None:

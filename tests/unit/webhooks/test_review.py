@@ -123,6 +123,15 @@ async def test_what_is_no_new_pod_is_unchanged(path: str, changed: Obj) -> None:
     assert response == {"uid": "u-1", "allowed": True, "status": {"code": 200, "reason": "pod unchanged"}}
 
 
+async def test_annotation_of_a_static_pod_gets_nobody_but_a_kubelet_past_a_binding() -> None:
+    pod = {**POD, "metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}
+    for path in (BINDING_PATH, RECORDING_PATH):
+        by_user = await ask(review(pod, userInfo={"username": "alice"}), path)
+        assert "patch" in by_user["response"]
+        by_node = await ask(review(pod, userInfo={"username": "system:node:n1"}), path)
+        assert "patch" not in by_node["response"]
+
+
 async def test_dry_run_is_answered_alike() -> None:
     assert (await ask(review(dryRun=True)))["response"] == (await ask(review()))["response"]
 
