@@ -11,6 +11,7 @@ from pathlib import Path
 
 from demo_recording import show_recording
 from demo_shell import DemoError, DemoShell
+from demo_workloads import show_workloads
 from devcluster import KUBECTL, ROOT, ClusterError, DevCluster
 
 NAMESPACE = "my-namespace"
@@ -206,6 +207,7 @@ class Demo(DemoShell):
         self.patch_deployment()
         self.run_interactively()
         self.delete_in_use(file)
+        show_workloads(self, IMAGE)
 
 
 def main() -> None:

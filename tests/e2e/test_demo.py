@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
+PROFILE_PATH = "operator/demo-workloads"
 
 
 def test_demo_shows_everything_and_leaves_nothing(cluster: Cluster) -> None:
@@ -22,6 +23,9 @@ def test_demo_shows_everything_and_leaves_nothing(cluster: Cluster) -> None:
     assert "Seccomp:\t2" in done.stdout
     assert "mkdir: can't create directory 'test': Operation not permitted" in done.stdout
     assert 'pod "my-pod" deleted' in done.stdout
+    assert f"{PROFILE_PATH}/profile-block.json" in done.stdout
+    assert "the recorded call works" in done.stdout
+    assert "recording-nginx-2" in done.stdout
     assert "make up" in done.stdout
     assert not Path("/var/lib/security-profiles-operator").exists()
     assert not (ROOT / ".run/onenode").exists()
