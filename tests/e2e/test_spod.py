@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.breaking import OPERATOR
 from tests.e2e.cluster import Cluster, Namespace, pod, seccomp_profile
+from tests.e2e.test_operator_rights import without
 
 WAIT = ("wait", "--for=condition=ready", "spod/spod", "--timeout=60s")
 LOG_LINES = 400
@@ -16,11 +17,15 @@ LOG_LINES = 400
 Patch = Callable[..., None]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def operator(cluster: Cluster) -> Namespace:
     if not cluster.own:
         pytest.skip("changes settings of a cluster that others use")
-    return Namespace(cluster, OPERATOR)
+    made = Namespace(cluster, OPERATOR)
+    # Other tests leave the recorder enabled.
+    made.kubectl("patch", "spod", "spod", "--type=merge", '--patch={"spec":{"enableBpfRecorder":false}}')
+    made.kubectl(*WAIT)
+    return made
 
 
 @pytest.fixture
@@ -174,6 +179,16 @@ def test_invalid_settings_are_said_and_leave_the_daemons(
     assert after["metadata"]["generation"] == good["metadata"]["generation"]
     assert after["status"]["numberReady"] == good["status"]["numberReady"]
     assert problem in operator.kubectl("events", "--for=spod/spod")
+
+
+def test_missing_right_is_told_by_an_event(operator: Namespace, patch: Patch) -> None:
+    with without(operator.cluster, "role", OPERATOR, "daemonsets", "update"):
+        patch(verbosity=1, wait=False)
+        operator.eventually(
+            "an event says so", lambda: "CannotUpdateSPOD" in operator.kubectl("events", "--for=spod/spod")
+        )
+    operator.kubectl(*WAIT)
+    assert '"Set logging verbosity to 1"' in log_of(operator)[0]
 
 
 def test_edited_daemon_set_is_put_back(operator: Namespace) -> None:

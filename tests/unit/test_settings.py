@@ -82,3 +82,35 @@ def test_manager_identity(env: dict[str, str], identity: str) -> None:
 
 def test_enabler_works_on_the_root_by_default() -> None:
     assert EnablerSettings.from_env({}).host_root == PurePosixPath("/")
+
+
+def test_manager_is_told_where_its_daemons_run() -> None:
+    env = {
+        "OPERATOR_NAMESPACE": "spo",
+        "SPO_SPOD_HOST_NETWORK": "true",
+        "SPO_SPOD_HEALTH_ADDRESS": "127.0.0.1:18085",
+        "SPO_SPOD_HOST_ROOT": "/var/tmp/node",
+        "DEFAULT_ENABLE_SELINUX": "True",
+        "RELATED_IMAGE_SELINUXD": "selinuxd:1",
+    }
+    settings = ManagerSettings.from_env(env)
+    assert (settings.spod_health_host, settings.spod_health_port) == ("127.0.0.1", 18085)
+    assert settings.spod_host_root == PurePosixPath("/var/tmp/node")
+    assert settings.spod_host_network
+    assert settings.default_enable_selinux
+    assert settings.selinuxd_image == "selinuxd:1"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SPO_SPOD_HOST_NETWORK", "yes"),
+        ("DEFAULT_ENABLE_SELINUX", "1"),
+        ("SPO_SPOD_HOST_ROOT", "node"),
+        ("SPO_SPOD_HOST_ROOT", "/a/../b"),
+        ("SPO_SPOD_HEALTH_ADDRESS", "here"),
+    ],
+)
+def test_setting_of_the_daemons_that_cannot_be_meant_is_named(variable: str, value: str) -> None:
+    with pytest.raises(InvalidSettingError, match=f"^{variable} environment variable: "):
+        ManagerSettings.from_env({"OPERATOR_NAMESPACE": "spo", variable: value})

@@ -33,7 +33,6 @@ from spo.names import (
     BINDING_WEBHOOK,
     METRICS_CERTIFICATE,
     RECORDING_WEBHOOK,
-    SPOD_NAME,
     WEBHOOK_AUTHORITY,
     WEBHOOK_CERTIFICATE,
     WEBHOOK_CONFIGURATION,
@@ -86,7 +85,8 @@ class AdmissionControllers:
         self._recordings: Informer[ProfileRecording] = Informer(
             client, PROFILE_RECORDINGS, settings.namespaces, clock=clock
         )
-        self._spods = Informer(client, SPODS, own, field_selector=f"metadata.name={SPOD_NAME}", clock=clock)
+        spod = f"metadata.name={settings.spod_name}"
+        self._spods = Informer(client, SPODS, own, field_selector=spod, clock=clock)
         self._configuration: Informer[MutatingWebhookConfiguration] = Informer(
             client,
             WEBHOOK_CONFIGURATIONS,

@@ -13,6 +13,7 @@ from spo.kube.client import KubeClient
 from spo.kube.config import load_config, server_config
 from spo.kube.errors import (
     ApiError,
+    ConflictError,
     ConnectionFailedError,
     GoneError,
     InvalidError,
@@ -101,6 +102,16 @@ async def test_continue_token_can_expire(client: KubeClient, server: FakeApiServ
     page = await client.list_page(GADGETS, limit=3)
     with pytest.raises(GoneError):
         await client.list_page(GADGETS, limit=3, continue_=page.continue_)
+
+
+async def test_update_replaces_the_version_that_was_read(client: KubeClient) -> None:
+    await client.create(GADGETS, {"metadata": {"name": "g", "labels": {"a": "b"}}, "size": 1}, "ns")
+    read = await client.get(GADGETS, "g", "ns")
+    metadata = {"name": "g", "resourceVersion": read.metadata.resource_version}
+    stored = await client.update(GADGETS, {"metadata": metadata, "size": 2}, "g", "ns")
+    assert stored.size == 2
+    with pytest.raises(ConflictError):
+        await client.update(GADGETS, {"metadata": metadata, "size": 3}, "g", "ns")
 
 
 async def test_huge_page_is_refused_with_a_clear_error(client: KubeClient, server: FakeApiServer) -> None:

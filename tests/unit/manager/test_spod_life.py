@@ -9,7 +9,7 @@ import pytest
 
 from spo.api.core import EVENTS
 from spo.api.spod import SPODS
-from spo.kube.errors import InvalidError
+from spo.kube.errors import ForbiddenError, InvalidError, UnreadableObjectError
 from spo.kube.transport import HttpRequest
 from spo.manager.spod.controllers import SpodControllers
 from spo.manager.spod.objects import DAEMON_SETS, DEPLOYMENTS
@@ -287,6 +287,38 @@ async def test_what_the_api_server_refuses_is_said_in_the_status(running: Cluste
     assert running.said() == ("ERROR", "False", "Invalid")
     assert problem in running.message()
     assert "affinity" not in running.template()["spec"]
+
+
+@pytest.mark.parametrize(("method", "reason"), [("POST", "CannotCreateSPOD"), ("PUT", "CannotUpdateSPOD")])
+async def test_refused_write_is_an_event_and_tried_again(cluster: Cluster, method: str, reason: str) -> None:
+    def refuse(request: HttpRequest) -> None:
+        if request.method == method and "/daemonsets" in request.path:
+            raise ForbiddenError(403, "Forbidden", "no right")
+
+    if method == "PUT":
+        await cluster.start()
+        await cluster.roll()
+    cluster.transport.before = refuse
+    if method == "POST":
+        await cluster.start()
+    else:
+        await cluster.patch_spod(enableBpfRecorder=True)
+    assert ("Warning", reason) in cluster.events()
+    cluster.transport.before = lambda _: None
+    await cluster.advance(60)
+    assert cluster.containers() == [OPERATOR_NAME, "bpf-recorder"][: 2 if method == "PUT" else 1]
+
+
+async def test_unreadable_object_leaves_the_daemon_set(running: Cluster) -> None:
+    good = running.daemon_set()["spec"]
+    with pytest.raises(UnreadableObjectError):
+        await running.patch_spod(verbosity="very")
+    await running.settle()
+    assert running.daemon_set()["spec"] == good
+    assert running.said() == ("ERROR", "False", "Invalid")
+    assert "Expected `int`" in running.message()
+    await running.patch_spod(verbosity=1)
+    assert running.daemon_set()["spec"] != good
 
 
 async def test_only_the_named_object_counts(running: Cluster) -> None:

@@ -51,6 +51,7 @@ class SpodControllers:
             ObjectStore(client, SPODS, self._spods.cache, MANAGER_FIELD_MANAGER),
             self._workloads,
             installation_of(settings),
+            self._spods.cache.unreadable,
             default_spod(namespace, settings.spod_name, enable_selinux=settings.default_enable_selinux),
             self._events,
             clock,

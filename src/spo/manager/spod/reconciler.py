@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +12,7 @@ from spo import klog
 from spo.api.meta import set_condition
 from spo.api.spod import SPODS, SecurityProfilesOperatorDaemon, SpodState, SpodStatus
 from spo.controller import DONE, Request, Result
+from spo.kube.cache import Key
 from spo.kube.clock import Clock, format_time
 from spo.kube.errors import (
     AlreadyExistsError,
@@ -67,6 +69,7 @@ class SpodReconciler:
         spods: ObjectStore[Spod],
         workloads: WorkloadStore,
         installation: Installation,
+        unreadable: Mapping[Key, str],
         default: Json,
         events: EventRecorder,
         clock: Clock,
@@ -75,11 +78,13 @@ class SpodReconciler:
 
         Args:
             installation: everything but image and pull policy, which are those of the manager's Deployment.
+            unreadable: spod objects whose present state cannot be read, and why.
             default: the spod object to create if there is none.
         """
         self._spods = spods
         self._workloads = workloads
         self._installation = installation
+        self._unreadable = unreadable
         self._default: Json | None = default
         self._events = events
         self._clock = clock
@@ -103,6 +108,8 @@ class SpodReconciler:
         if request.name != name:
             return await self._say(spod, rollout.ignored(name))
         self._default = None
+        if problem := self._unreadable.get(Key(request.namespace, request.name)):
+            return await self._say(spod, rollout.invalid(problem))
         return await self._roll_out(request, spod)
 
     async def _create_default(self, default: Json) -> None:
