@@ -9,7 +9,8 @@
 #define SYSCALL_NUMBERS 1024
 #define BITMAP_WORDS (SYSCALL_NUMBERS / 64)
 #define CGROUP_NAMES 6
-#define CGROUP_NAME_BYTES 96
+/* With room for "kubepods-burstable-pod<uid>.slice:cri-containerd:<id>", of 145 bytes. */
+#define CGROUP_NAME_BYTES 160
 #define COMM_BYTES 16
 
 /* The one key that no mount namespace has: the tree of processes that user space put in. */

@@ -17,6 +17,7 @@ from spo.bpf.errors import PinsError
 from spo.bpf.observation import Observation, Phase, SyscallClass
 from spo.bpf.recorder import Namespace, Recorder
 from spo.profiles.syscall_tables import syscall_names
+from spo.recording.identity import container_of
 
 pytestmark = pytest.mark.root
 
@@ -128,6 +129,30 @@ def test_processes_of_the_tree_are_known_until_they_end(recorder: Recorder) -> N
         run()
 
     assert recorder.tree_processes() == []
+
+
+def test_the_longest_name_that_a_runtime_gives_is_identified(recorder: Recorder) -> None:
+    """containerd with cgroupfs below a kubelet with systemd slices puts two names into one."""
+    controllers = Path("/sys/fs/cgroup/cpu")
+    uid, container = "0c7a2ba4-6bd7-4d0a-9d21-5b1c7c7c9a11", os.urandom(32).hex()
+    name = f"kubepods-burstable-pod{uid.replace('-', '_')}.slice:cri-containerd:{container}"
+    group = (controllers if controllers.is_dir() else controllers.parent) / name
+    recorder.record_namespaces(True)
+
+    def body() -> None:
+        (group / "cgroup.procs").write_text("0")
+        LIBC.unshare(CLONE_NEWNS)
+        os.execv("/bin/true", ["true"])
+
+    group.mkdir()
+    try:
+        with held(body) as (pid, run):
+            run()
+    finally:
+        group.rmdir()
+
+    events = [event for event in recorder.events(100) if event.pid == pid]
+    assert [container_of(event.cgroups) for event in events] == [(container, uid)] * 2
 
 
 def test_a_namespace_tells_its_runtime_from_its_program(recorder: Recorder) -> None:

@@ -7,7 +7,7 @@ from spo.bpf.observation import MAX_SYSCALLS, Observation, Phase, SyscallClass
 
 BITMAP_BYTES: Final = MAX_SYSCALLS // 8
 CGROUP_NAMES: Final = 6
-CGROUP_NAME_BYTES: Final = 96
+CGROUP_NAME_BYTES: Final = 160
 COMM_BYTES: Final = 16
 TREE_KEY: Final = 2**64 - 1
 """The key of the tree of processes; no namespace has it."""

@@ -219,10 +219,11 @@ def _record(wanted: Wanted, user: "User | None", progress: "Callable[[Observatio
     from spo.bpf.recorder import Recorder  # noqa: PLC0415 - as in _run
     from spo.cli import recording_session  # noqa: PLC0415 - as in _run
 
-    def started() -> None:
+    def started(running: bool = True) -> None:
         if not wanted.quiet:
             what = f"process {wanted.pid}" if wanted.container is None else f"container {wanted.container}"
-            _tell(f"recording {what} until it ends, or Ctrl-C")
+            note = "" if running else "; it does not run yet, waiting for its start"
+            _tell(f"recording {what} until it ends, or Ctrl-C{note}")
 
     with recording_session.signals_held():
         recorder = Recorder.load(btf=wanted.btf)

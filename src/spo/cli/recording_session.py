@@ -127,14 +127,15 @@ def record_processes(
 
 
 def record_container(
-    recorder: Recorder, container: str, *, started: Callable[[], None], progress: Progress
+    recorder: Recorder, container: str, *, started: Callable[[bool], None], progress: Progress
 ) -> Recorded:
     """Record a container until it ends, or Ctrl-C; one that does not run yet is waited for.
 
     Args:
         recorder: not attached yet.
         container: its id, or the first digits of it.
-        started: told when recording has begun: from now on its start would be seen.
+        started: told when recording has begun, and whether the container runs already; otherwise its start
+            will be seen.
         progress: told what was seen so far.
     """
     watch = _ContainerWatch(recorder, container)
@@ -143,7 +144,7 @@ def record_container(
         recorder.attach()
         recorder.record_namespaces(True)
         begin = time.monotonic()
-        started()
+        started(late)
         _wait(signals, watch.has_ended, lambda: progress(watch.observation()))
         recorder.detach()
         signals.drop()
