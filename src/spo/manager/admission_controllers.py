@@ -23,6 +23,7 @@ from spo.manager.admission_api import ConfigurationStore, Replicas, SecretStore
 from spo.manager.admission_condition import AdmissionCondition
 from spo.manager.admission_scope import AdmissionScope
 from spo.manager.bound_pods import BoundPods
+from spo.manager.certificate_process import Issue, issue_in_child
 from spo.manager.certificate_secrets import CertificateKeeper
 from spo.manager.metrics_certificate import MetricsCertificate
 from spo.manager.object_store import ObjectStore
@@ -53,7 +54,9 @@ class AdmissionControllers:
         settings: ManagerSettings,
         profiles: Informer[SeccompProfile],
         clock: Clock,
+        issue: Issue = issue_in_child,
     ) -> None:
+        self._issue = issue
         self._client = client
         self._settings = settings
         self._profiles = profiles
@@ -143,7 +146,8 @@ class AdmissionControllers:
             Replicas(self._client, namespace).all_serve,
             namespace,
             clock,
-            MetricsCertificate(secrets, namespace).keep,
+            MetricsCertificate(secrets, namespace, self._issue).keep,
+            self._issue,
         )
         reconciler = AdmissionReconciler(
             self._configurations,

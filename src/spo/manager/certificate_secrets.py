@@ -17,13 +17,12 @@ from spo.controller import Result
 from spo.errors import TerminalError
 from spo.kube.clock import Clock
 from spo.manager.admission_scope import AdmissionScope
+from spo.manager.certificate_process import CertificateOrder, Issue, issue_here
 from spo.manager.certificates import (
     CertificateFacts,
     Issued,
     digest_of,
     facts_from,
-    new_authority,
-    new_server_certificate,
 )
 from spo.names import CERTIFICATE_ANNOTATION, WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE, WEBHOOK_SERVICE
 
@@ -73,13 +72,16 @@ class CertificateKeeper:
         operator_namespace: str,
         clock: Clock,
         further: FurtherCertificate | None = None,
+        issue: Issue = issue_here,
     ) -> None:
         """Take what it works with.
 
         Args:
             all_serve: asks every replica whether it serves the certificate with this PEM.
             further: what else the CA issues.
+            issue: makes certificates.
         """
+        self._new = issue
         self._further = further
         self._secrets = secrets
         self._scope = scope
@@ -129,7 +131,7 @@ class CertificateKeeper:
         if not _is_certificate(old):
             # The CA is gone, but its certificate is still served until the next one is issued.
             old = serving.data.get(AUTHORITY, b"") if serving else b""
-        issued = new_authority(now)
+        issued = await self._new(CertificateOrder(now=now))
         data = {CERTIFICATE: issued.certificate, KEY: issued.key}
         if _is_certificate(old):
             data[PREVIOUS] = old
@@ -141,7 +143,7 @@ class CertificateKeeper:
     async def _issue(self, authority: Secret, problem: str, now: datetime) -> None:
         log.info("Issuing the certificate of the webhooks", problem=problem)
         ca = authority.data[CERTIFICATE]
-        issued = issued_by(authority, self._names, now)
+        issued = await issued_by(self._new, authority, self._names, now)
         data = {CERTIFICATE: issued.certificate, KEY: issued.key, AUTHORITY: ca}
         await self._secrets.write(secret_of(WEBHOOK_CERTIFICATE, data, issued.facts))
 
@@ -163,14 +165,21 @@ def problem_of(secret: Secret | None, now: datetime, authority: str = "", names:
     return facts.problem(secret.data.get(CERTIFICATE, b""), now, authority, names)
 
 
-def issued_by(authority: Secret, names: tuple[str, ...], now: datetime) -> Issued:
+async def issued_by(issue: Issue, authority: Secret, names: tuple[str, ...], now: datetime) -> Issued:
     """A new certificate for a server.
 
     Raises:
         UnusableAuthorityError: the Secret holds no CA.
     """
     try:
-        return new_server_certificate(authority.data[CERTIFICATE], authority.data[KEY], names, now)
+        return await issue(
+            CertificateOrder(
+                now=now,
+                names=names,
+                authority=authority.data[CERTIFICATE],
+                authority_key=authority.data[KEY],
+            )
+        )
     except ValueError as error:
         raise UnusableAuthorityError(str(error)) from error
 

@@ -1,8 +1,8 @@
 """Make our certificates: a CA of our own, and what it issues to the webhook server.
 
 The facts that decide about renewal lie beside a certificate, as JSON in an annotation, together with its
-digest. So an ordinary start of the manager parses no certificate, and does not load the 11 MB of code that
-makes them.
+digest. So the manager parses no certificate, and the 11 MB of code that makes them is loaded by
+:mod:`spo.manager.certificate_process` only.
 """
 
 import datetime

@@ -5,6 +5,7 @@ from typing import Final
 
 from spo import klog
 from spo.api.secret import AUTHORITY, CERTIFICATE, KEY, Secret
+from spo.manager.certificate_process import Issue, issue_here
 from spo.manager.certificate_secrets import PREVIOUS, Secrets, issued_by, problem_of, secret_of
 from spo.manager.certificates import digest_of, facts_from
 from spo.names import CERTIFICATE_ANNOTATION, MANAGER_METRICS_SERVICE, METRICS_CERTIFICATE, METRICS_SERVICE
@@ -15,8 +16,9 @@ log = klog.get("certificates")
 class MetricsCertificate:
     """Keeps Secret ``metrics-server-cert``; readers of metrics mount its ``ca.crt``, servers the rest."""
 
-    def __init__(self, secrets: Secrets, operator_namespace: str) -> None:
+    def __init__(self, secrets: Secrets, operator_namespace: str, issue: Issue = issue_here) -> None:
         self._secrets = secrets
+        self._issue = issue
         services = (f"{name}.{operator_namespace}" for name in (METRICS_SERVICE, MANAGER_METRICS_SERVICE))
         self._names: Final = tuple(
             f"{service}{suffix}" for service in services for suffix in ("", ".svc", ".svc.cluster.local")
@@ -36,7 +38,7 @@ class MetricsCertificate:
         problem = problem_of(present, now, digest_of(ca), self._names)
         if problem:
             log.info("Issuing the certificate of the metrics", problem=problem)
-            issued = issued_by(authority, self._names, now)
+            issued = await issued_by(self._issue, authority, self._names, now)
             data = {CERTIFICATE: issued.certificate, KEY: issued.key, AUTHORITY: trusted}
             await self._secrets.write(secret_of(METRICS_CERTIFICATE, data, issued.facts))
         elif present is not None and present.data.get(AUTHORITY) != trusted:

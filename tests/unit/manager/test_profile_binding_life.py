@@ -16,6 +16,7 @@ from spo.api.spod import SPODS
 from spo.api.webhook_configuration import WEBHOOK_CONFIGURATIONS
 from spo.kube.informer import Informer
 from spo.manager.admission_controllers import AdmissionControllers
+from spo.manager.certificate_process import issue_here
 from spo.names import OPERATOR_NAME, WEBHOOK_CONFIGURATION
 from spo.settings import ManagerSettings
 from tests.fakes.api_server_in_process import in_process_client
@@ -36,7 +37,7 @@ class Cluster:
     async def start(self, *, cert_manager: bool = False) -> None:
         settings = ManagerSettings(cert_manager=cert_manager)
         profiles: Informer[SeccompProfile] = Informer(self.client, SECCOMP_PROFILES, clock=self.clock)
-        controllers = AdmissionControllers(self.client, settings, profiles, self.clock)
+        controllers = AdmissionControllers(self.client, settings, profiles, self.clock, issue_here)
 
         async def run() -> None:
             async with asyncio.TaskGroup() as group:
