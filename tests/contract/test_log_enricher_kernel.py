@@ -189,6 +189,29 @@ def test_enricher_in_a_network_namespace_of_its_own_enters_the_hosts(
     process.wait_for('"syscallName"="mkdir"')
 
 
+CAPABILITIES = "audit_read,audit_control,net_admin,sys_ptrace,sys_admin,dac_read_search"
+
+
+@pytest.mark.parametrize("missing", [None, "net_admin", "audit_control"])
+def test_capabilities_of_the_pod_are_enough(
+    daemon: EnricherDaemon,
+    start: Callable[..., EnricherProcess],
+    run: Callable[..., Container],
+    missing: str | None,
+) -> None:
+    kept = ",".join(f"+{name}" for name in CAPABILITIES.split(",") if name != missing)
+    host = f"/proc/{os.getpid()}/ns/net"
+    wrapper = ("unshare", "--net", "setpriv", "--bounding-set", f"-all,{kept}")
+    process = start("--source=netlink", f"--host-netns={host}", wrapper=wrapper)
+    process.wait_for("Connected to the daemon")
+    container = run("mkdir /tmp/a", logged=("mkdir",))
+    daemon.knows(container.id)
+    container.go()
+    process.wait_for('"syscallName"="mkdir"')
+    warnings = [line for line in process.lines if line.startswith("W")]
+    assert len(warnings) == (missing is not None), warnings
+
+
 def test_without_the_hosts_namespace_a_file_is_used_and_said(
     folder: Path, start: Callable[..., EnricherProcess]
 ) -> None:

@@ -27,10 +27,12 @@ class Proc:
     def last(self, pid: int) -> Fork | None:
         return self.forks.get(pid)
 
-    def run(self, pid: int, cgroup: str, *, started_s: float = 10.0, comm: str = "sh") -> None:
+    def run(
+        self, pid: int, cgroup: str, *, started_s: float = 10.0, comm: str = "sh", flags: int = 0
+    ) -> None:
         folder = self.root / str(pid)
         folder.mkdir(exist_ok=True)
-        fields = " ".join(["S", *["0"] * 18, str(int(started_s * 100)), "0", "0"])
+        fields = " ".join(["S", *["0"] * 5, str(flags), *["0"] * 12, str(int(started_s * 100)), "0", "0"])
         (folder / "stat").write_text(f"{pid} ({comm}) {fields}\n")
         (folder / "cgroup").write_text(cgroup)
 
@@ -122,6 +124,20 @@ def test_process_that_ended_at_once_belongs_to_its_parents_container(proc: Proc)
     proc.forks = {8: Fork(7, 900.0), 9: Fork(8, 910.0)}
     assert proc.find(9, at_s=911) == (A, None)
     assert proc.find(8, at_s=901) == (A, None)
+
+
+def test_process_that_is_ending_belongs_to_its_parents_container(proc: Proc) -> None:
+    proc.run(7, f"0::/libpod-{A}\n")
+    proc.run(8, "9:pids:/\n", flags=0x400004, started_s=900)
+    proc.forks = {8: Fork(7, 900.0)}
+    assert proc.find(8, at_s=901) == (A, None)
+
+
+def test_processes_that_end_together_have_no_end_of_ancestors(proc: Proc) -> None:
+    for pid in (7, 8):
+        proc.run(pid, "9:pids:/\n", flags=0x400004, started_s=900)
+    proc.forks = {8: Fork(7, 900.0), 7: Fork(8, 899.0)}
+    assert proc.find(8, at_s=901) is None
 
 
 def test_child_of_a_process_of_the_host_has_no_container(proc: Proc) -> None:

@@ -303,7 +303,7 @@ def test_largest_batch_fits_a_frame_and_is_read(node: Node, make: Callable[[], s
     for number in range(MAX_ENTRIES):
         long = make()
         node.enricher.handle(
-            SelinuxRecord(1, 1, NGINX.pid, f"{number}" + long, (long,) * 100, long, long, long)
+            SelinuxRecord(1, 1, NGINX.pid, f"{number}" + long, (long,) * 3, long, long, long)
         )
     batch = node.batch()
     assert len(batch.entries) == MAX_ENTRIES or len(batch.entries[0].executable) == MAX_TEXT

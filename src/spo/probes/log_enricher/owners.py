@@ -1,5 +1,6 @@
 """Process -> container, by its cgroup in ``/proc``; safe against process ids that are used again."""
 
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -23,8 +24,10 @@ _TOLERANCE_MS: Final = 50
 _NO_START: Final = -1
 _STAT_BYTES: Final = 1024
 _CGROUP_BYTES: Final = 16 << 10
+_FLAGS: Final = 6
 _START_TIME: Final = 19
-"""Place of field 22 of ``stat`` behind the name of the program, which is in parentheses and can hold any."""
+"""Places of fields 9 and 22 of ``stat`` behind the name in parentheses, which can hold any character."""
+_PF_EXITING: Final = 0x4  # linux/sched.h
 
 
 class Owner:
@@ -99,14 +102,16 @@ class Owners:
             return owner
         return self._verify(pid, owner, now_s, time_ms)
 
-    def _verify(self, pid: int, before: Owner | None, now_s: float, time_ms: int) -> Owner | None:
+    def _verify(
+        self, pid: int, before: Owner | None, now_s: float, time_ms: int, *, inherits: bool = True
+    ) -> Owner | None:
         # All reads go through one descriptor: it is of this process, also when another one gets its number.
         try:
             process = os.open(f"{self._proc}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            return self._gone(pid, before, time_ms, error)
+            return self._gone(pid, before, time_ms, error) if inherits else None
         try:
-            start_ticks = _start_ticks(_read(process, "stat", _STAT_BYTES))
+            start_ticks = _field(_read(process, "stat", _STAT_BYTES), _START_TIME)
             same = before is not None and before.start_ticks == start_ticks
             if same and before is not None and before.container_id is not None:
                 before.verified_s = now_s
@@ -114,8 +119,11 @@ class Owners:
             if not same and time_ms + _TOLERANCE_MS < self._start_ms(start_ticks):
                 return before  # of one that had this id before
             identity = container_of_proc(_read(process, "cgroup", _CGROUP_BYTES).decode("utf-8", "replace"))
+            if identity is None and _field(_read(process, "stat", _STAT_BYTES), _FLAGS) & _PF_EXITING:
+                # On its way out of a v1 cgroup, where it is shown in none.
+                raise ProcessLookupError(errno.ESRCH, "the process is ending")
         except (OSError, ValueError) as error:
-            return self._gone(pid, before, time_ms, error)
+            return self._gone(pid, before, time_ms, error) if inherits else None
         finally:
             os.close(process)
         self.looked_up += not same
@@ -171,7 +179,7 @@ class Owners:
             if owner is not None and found is not None and found.at_s > owner.verified_s:
                 owner = None  # of one that had this id before
             if owner is None and Path(f"{self._proc}/{pid}").exists():
-                owner = self._verify(pid, None, self._monotonic(), time_ms)
+                owner = self._verify(pid, None, self._monotonic(), time_ms, inherits=False)
             if owner is not None:
                 return owner
         return None
@@ -185,13 +193,13 @@ def _read(process: int, name: str, size: int) -> bytes:
         os.close(opened)
 
 
-def _start_ticks(stat: bytes) -> int:
-    """Since the start of the machine.
+def _field(stat: bytes, place: int) -> int:
+    """One number of a ``stat`` file.
 
     Raises:
         ValueError: it is no such file.
     """
     fields = stat[stat.rfind(b")") + 1 :].split()
-    if len(fields) <= _START_TIME:
+    if len(fields) <= place:
         raise ValueError(f"too short: {stat[:100]!r}")
-    return int(fields[_START_TIME])
+    return int(fields[place])
