@@ -8,7 +8,9 @@ from contextlib import suppress
 from typing import Final
 
 # Ctrl-C during the imports below ends us at once, without a traceback.
-_on_interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
+_on_interrupt = signal.getsignal(signal.SIGINT)
+if _on_interrupt is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import click
 
@@ -17,7 +19,8 @@ from spo.cli.group import HELP_OPTIONS, Entry, LazyGroup
 from spo.cli.text import printable
 from spo.errors import SpoError
 
-signal.signal(signal.SIGINT, _on_interrupt)
+if _on_interrupt is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _on_interrupt)
 
 PROGRAM: Final = "spoc"
 

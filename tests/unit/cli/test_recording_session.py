@@ -1,7 +1,13 @@
 import os
 import signal
+import sys
+from pathlib import Path
+from typing import cast
 
-from spo.cli.recording_session import signals_held, tree_of
+import pytest
+
+from spo.bpf.recorder import Recorder
+from spo.cli.recording_session import record_command, signals_held, tree_of
 
 
 def test_a_tree_has_parents_before_children() -> None:
@@ -42,3 +48,26 @@ def test_what_we_were_told_to_ignore_ends_nothing() -> None:
             assert signal.SIGTERM in signals.ending
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+class InterruptedWhileAttaching:
+    """A recorder to whose user it takes too long."""
+
+    def attach(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def add_process(self, pid: int) -> None:
+        assert pid > 0
+
+
+def test_ctrl_c_before_the_command_starts_is_not_lost(tmp_path: Path) -> None:
+    proof = tmp_path / "ran"
+    script = f"open({str(proof)!r}, 'w')"
+    recorder = cast("Recorder", InterruptedWhileAttaching())
+    with pytest.raises(KeyboardInterrupt):
+        record_command(
+            recorder, [sys.executable, "-c", script], os.environ, user=None, progress=lambda _seen: None
+        )
+    assert not proof.exists()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
