@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from tests.e2e.cluster import Namespace, refusing, seccomp_profile
+from tests.e2e.cluster import Namespace, pod, refusing, seccomp_profile
 
 FULL_SPEC = {
     "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
@@ -157,3 +157,39 @@ def test_two_objects_with_one_path_the_older_owns_it(namespace: Namespace) -> No
     namespace.kubectl("delete", "seccompprofile", "same", "--timeout=20s")
     namespace.wait_ready("same.json")
     assert json.loads(namespace.file("same").read_text()) == {"defaultAction": "SCMP_ACT_ERRNO"}
+
+
+@pytest.mark.parametrize("length", [70, 250])
+def test_long_name_is_installed_and_listed_on_every_node(namespace: Namespace, length: int) -> None:
+    name = "x" * length
+    namespace.apply(seccomp_profile(name))
+    namespace.wait_ready(name)
+    assert json.loads(namespace.file(name).read_text()) == {"defaultAction": "SCMP_ACT_ALLOW"}
+    nodes = json.loads(namespace.kubectl("get", "spns", "--all-namespaces", "--output=json"))["items"]
+    key = f"SeccompProfile/{namespace.name}/{name}"
+    assert nodes
+    assert [node["profiles"][key]["state"] for node in nodes] == ["Installed"] * len(nodes)
+
+
+def test_name_too_long_for_a_file_is_an_error_and_goes(namespace: Namespace) -> None:
+    name = "x" * 251
+    namespace.apply(seccomp_profile(name))
+    namespace.eventually("state Error", lambda: namespace.status(name).get("status") == "Error")
+    namespace.kubectl("delete", "seccompprofile", name, "--timeout=20s")
+
+
+def test_merged_base_is_enough_for_a_pod(namespace: Namespace) -> None:
+    """The base lets the container start; the command has what it needs only by the profile on top of it."""
+    base = seccomp_profile("base", syscalls=refusing("mkdir", "mkdirat", "rmdir"))
+    allowing = [{"action": "SCMP_ACT_ALLOW", "names": ["mkdir", "mkdirat"]}]
+    namespace.apply(base, seccomp_profile("hello", baseProfileName="base", syscalls=allowing))
+    namespace.wait_ready("hello")
+    path = f"operator/{namespace.name}/hello.json"
+    context = {"seccompProfile": {"type": "Localhost", "localhostProfile": path}}
+    script = "mkdir /tmp/x && echo made; rmdir /tmp/x || echo kept"
+    namespace.apply(pod("hello", "sh", "-c", script, restartPolicy="Never", securityContext=context))
+    namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/hello", "--timeout=60s")
+    output = namespace.kubectl("logs", "hello")
+    assert "made" in output
+    assert "Operation not permitted" in output
+    assert output.endswith("kept\n")
