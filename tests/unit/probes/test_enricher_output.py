@@ -62,3 +62,14 @@ def test_the_descriptor_that_others_share_stays_blocking(pipe: tuple[int, int]) 
     assert not os.get_blocking(output.fileno())
     output.close()
     assert os.get_blocking(pipe[1])
+
+
+def test_reader_that_is_gone_is_no_reason_to_end() -> None:
+    reading, writing = os.pipe()
+    output = Output(writing)
+    os.close(reading)
+    output.write("one\ntwo\n")
+    output.flush()
+    assert (output.is_stuck, output.dropped) == (False, 2)
+    output.close()
+    os.close(writing)

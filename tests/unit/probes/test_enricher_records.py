@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spo.audit.records import AppArmorRecord, SeccompRecord, SelinuxRecord
 from spo.probes.log_enricher.counts import MAX_KEYS, OTHER, Counts
-from spo.probes.log_enricher.enricher import Enricher, Printing, quoted
+from spo.probes.log_enricher.enricher import MAX_ALL_DEEDS, Enricher, Printing, quoted
 from spo.probes.log_enricher.owners import Owner
 from spo.probes.log_enricher.waiting import (
     MAX_CONTAINERS,
@@ -310,3 +310,20 @@ def test_largest_batch_fits_a_frame_and_is_read(node: Node, make: Callable[[], s
     frame = message(1, batch)
     assert len(frame) <= MAX_FRAME_BYTES
     assert msgspec.msgpack.decode(frame[4:], type=tuple[int, PROTOCOL.requests])[1] == batch
+
+
+def test_what_is_remembered_is_bounded_over_all_containers(node: Node) -> None:
+    for container in range(8):
+        container_id = f"{container:064x}"
+        node.owners[container] = Owner(1, container_id, None)
+        node.knows(container_id)
+        for number in range(4000):
+            node.enricher.handle(NGINX._replace(pid=container, executable=b'"/x%d"' % number))
+    remembered = sum(len(target.deeds) for target in node.enricher._targets.values())
+    assert remembered <= MAX_ALL_DEEDS
+    node.enricher.collect()
+    total = 0
+    while (batch := node.counts.batch(Losses())) is not None:
+        total += sum(entry.count for entry in batch.entries)
+        node.counts.acknowledged()
+    assert total == 8 * 4000

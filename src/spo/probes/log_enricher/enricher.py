@@ -27,7 +27,9 @@ log = klog.get("log-enricher")
 
 MAX_CONTAINERS: Final = 1000
 MAX_DEEDS: Final = 4096
-"""Different (executable, syscall) pairs of one container that are remembered."""
+"""Different (executable, syscall) pairs of one container that are remembered, ..."""
+MAX_ALL_DEEDS: Final = 20_000
+"""... and of all: some 500 bytes each."""
 
 
 class Printing(StrEnum):
@@ -112,6 +114,7 @@ class Enricher:
         self._targets: dict[str, _Target] = {}
         self._dirty: list[_Deed] = []
         self._has_news = False
+        self._remembered = 0
         self._second = -1
         self._second_text = ""
         self._head_end = f" {os.getpid():7d} enricher.py:{_LINE}] log-enricher "
@@ -177,8 +180,18 @@ class Enricher:
             return False
         if len(target.printed) >= MAX_DEEDS:
             target.printed.clear()
+        self._make_room()
         target.printed.add(key)
         return True
+
+    def _make_room(self) -> None:
+        """Forget what makes lines quick and unique, if it has become too much; no count is lost by that."""
+        self._remembered += 1
+        if self._remembered > MAX_ALL_DEEDS:
+            for target in self._targets.values():
+                target.deeds.clear()
+                target.printed.clear()
+            self._remembered = 1
 
     def _head(self) -> str:
         """Up to the message, as ``spo.klog`` writes it."""
@@ -194,6 +207,7 @@ class Enricher:
             return None
         if len(target.deeds) >= MAX_DEEDS:
             target.deeds.clear()
+        self._make_room()
         deed = target.deeds[what] = self._deed(target.container, *what)
         return deed
 

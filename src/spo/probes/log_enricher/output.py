@@ -42,9 +42,14 @@ class Output:
             self._waiting = "".join(self._lines).encode("utf-8", "backslashreplace")
             self._lines.clear()
             self._characters = 0
-        with contextlib.suppress(BlockingIOError):
+        try:
             while self._waiting:
                 self._waiting = self._waiting[os.write(self._descriptor, self._waiting) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self.dropped += self._waiting.count(b"\n")
+            self._waiting = b""
 
     @property
     def has_lines(self) -> bool:
