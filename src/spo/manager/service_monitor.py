@@ -109,7 +109,7 @@ class ServiceMonitorReconciler:
         except NotFoundError:
             log.info("Deploying operator service monitor")
         else:
-            if present.spec == spec:
+            if _holds(present.spec, spec):
                 return Result(LOOK_AGAIN_S)
             log.info("Updating operator service monitor")
         body = {"metadata": {"labels": {"app": OPERATOR_NAME}}, "spec": spec}
@@ -117,6 +117,15 @@ class ServiceMonitorReconciler:
             SERVICE_MONITORS, body, SERVICE_MONITOR, self._namespace, field_manager=MANAGER_FIELD_MANAGER
         )
         return Result(LOOK_AGAIN_S)
+
+
+def _holds(stored: object, wanted: object) -> bool:
+    """Whether the stored value is what is wanted; the defaults of its kind are left."""
+    if isinstance(wanted, dict):
+        return isinstance(stored, dict) and all(_holds(stored.get(key), one) for key, one in wanted.items())
+    if isinstance(wanted, list):
+        return isinstance(stored, list) and len(stored) == len(wanted) and all(map(_holds, stored, wanted))
+    return stored == wanted
 
 
 class MonitorControllers:
