@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from spo.api.core import NODES, PODS
 from spo.api.node_status import PROFILE_NODE_STATUSES
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
+from spo.api.spod import SPODS
 from spo.daemon.metrics import SeccompProfileMetrics
 from spo.daemon.process import Daemon
 from spo.kube.client import KubeClient
@@ -26,9 +27,12 @@ DEADLINE_S = 20.0
 NODE_COUNT = 3
 
 
+NOT_OF_PROFILES = ("/events", "/leases", "/securityprofilesoperatordaemons", "/daemonsets")
+
+
 def is_object_write(call: Call) -> bool:
-    """A write, apart from events and the lease."""
-    return call.method != "GET" and "/events" not in call.path and "/leases" not in call.path
+    """A write, apart from events, the lease, and what installs the daemons."""
+    return call.method != "GET" and not any(part in call.path for part in NOT_OF_PROFILES)
 
 
 def pod_body(
@@ -111,6 +115,10 @@ class Cluster:
         return {
             one.node_name: {key: entry.state for key, entry in one.profiles.items()} for one in page.items
         }
+
+    async def has_spod(self) -> bool:
+        """Whether the manager has made the settings of the daemons."""
+        return bool((await self.client.list_page(SPODS, OPERATOR)).items)
 
     async def wait_for(self, name: str, condition: Callable[[SeccompProfile | None], bool]) -> None:
         await self.until(self._check(name, condition))
