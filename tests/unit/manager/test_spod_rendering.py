@@ -12,6 +12,9 @@ import msgspec
 import pytest
 import yaml
 
+from onenode.builtin_schema import schema_of
+from onenode.pruning import prune
+from onenode.validation import validate
 from spo.api.spod import SecurityProfilesOperatorDaemon
 from spo.manager.spod.default import default_spod
 from spo.manager.spod.installation import Installation, pin_root
@@ -37,7 +40,13 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "tolerations": [
                 {"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}
             ],
-            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}},
+            "affinity": {
+                "nodeAffinity": {
+                    "requiredDuringSchedulingIgnoredDuringExecution": {
+                        "nodeSelectorTerms": [{"matchFields": [{"key": "a", "operator": "Exists"}]}]
+                    }
+                }
+            },
             "priorityClassName": "system-node-critical",
             "imagePullSecrets": [{"name": "regcred"}],
             "daemonResourceRequirements": {"limits": {"memory": "256Mi", "cpu": 1}},
@@ -163,3 +172,12 @@ def test_rendering_twice_gives_the_same() -> None:
 )
 def test_recorders_that_share_a_machine_pin_apart(root: str, pins: str) -> None:
     assert str(pin_root(PurePosixPath(root))).startswith(pins)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kubernetes_knows_every_field(name: str) -> None:
+    schema = schema_of("apps", "v1", "DaemonSet")
+    found = json.loads(json.dumps(rendered(CASES[name][0], **CASES[name][1])))
+    whole = {"apiVersion": "apps/v1", "kind": "DaemonSet", **found}
+    assert validate(whole, schema) == []
+    assert prune(whole, schema) == []
