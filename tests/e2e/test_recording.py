@@ -1,7 +1,9 @@
 """Recordings with eBPF, from the pod to the profile under which the pod runs again."""
 
 import json
-from datetime import UTC, datetime
+import os
+import subprocess
+import sys
 from typing import Any
 
 from tests.e2e.cluster import Namespace, seccomp_profile
@@ -54,6 +56,20 @@ def roll_out(namespace: Namespace) -> None:
 def remove(namespace: Namespace) -> None:
     namespace.kubectl("delete", "deployment/web", "--timeout=30s")
     namespace.kubectl("wait", "--for=delete", "pods", "--all", "--timeout=60s")
+
+
+def spoc(namespace: Namespace, command: str, *arguments: str) -> str:
+    """Output of ``spoc recording``."""
+    where = () if "--all-namespaces" in arguments else (f"--namespace={namespace.name}",)
+    done = subprocess.run(
+        (sys.executable, "-m", "spo.cli", "recording", command, *where, *arguments),
+        env={**os.environ, "KUBECONFIG": namespace.cluster.kubeconfig},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def seen(namespace: Namespace) -> list[tuple[str, int]]:
@@ -172,11 +188,13 @@ def test_snapshot_of_a_running_pod_is_partial_until_the_pod_ends(namespace: Name
     )
     finalizers = namespace.get("profilerecording", "rec")["metadata"]["finalizers"]
     assert finalizers[0] == "active-seccomp-profile-recording-lock"
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    namespace.kubectl("annotate", "profilerecording/rec", f"spo.x-k8s.io/snapshot={now}")
+    told = spoc(namespace, "snapshot", "rec")
+    assert told.startswith(("rec-c: Partial, ", "rec-c: Pending, "))
     namespace.eventually("the snapshot", lambda: state(namespace, "rec-c") == "Partial")
     profile = profiles(namespace)["rec-c"]
-    assert annotation(profile, "snapshot-of") == now
+    asked = namespace.get("profilerecording", "rec")["metadata"]["annotations"]["spo.x-k8s.io/snapshot"]
+    assert annotation(profile, "snapshot-of") == asked
+    assert f"snapshot of {asked}" in told
     assert "mkdir" in allowed(profile)
     assert not namespace.file("rec-c").exists()
     delete_pods(namespace, "running")
@@ -188,6 +206,22 @@ def test_snapshot_of_a_running_pod_is_partial_until_the_pod_ends(namespace: Name
         "nothing holds the recording",
         lambda: not namespace.get("profilerecording", "rec")["metadata"].get("finalizers"),
     )
+
+
+def test_spoc_tells_what_was_recorded(namespace: Namespace) -> None:
+    begin(namespace)
+    namespace.apply(recorded_pod("once", "sh", "-c", "mkdir /tmp/x"))
+    wait_over(namespace, "once")
+    wait_installed(namespace, "rec-c")
+    namespace.eventually("the status", lambda: seen(namespace) == [("c", 1)])
+    header, row = spoc(namespace, "list").splitlines()
+    assert header.split() == ["NAMESPACE", "NAME", "RECORDER", "PODS", "CONTAINERS", "SYSCALLS", "LOST"]
+    assert row.split()[:5] == [namespace.name, "rec", "bpf", "0", "1"]
+    assert namespace.name in spoc(namespace, "list", "--all-namespaces")
+    text = spoc(namespace, "show", "rec")
+    assert "rec: SeccompProfile by bpf, merge none" in text
+    assert "rec-c: Installed, " in text
+    assert "syscalls in 1 pods" in text
 
 
 def test_running_under_a_profile_is_said(namespace: Namespace) -> None:

@@ -185,6 +185,18 @@ class RecordingNode:
         self.call(key, pod_uid, container_id, *calls, late=late)
         return key
 
+    def hold_network(self, pod_uid: str) -> None:
+        """The process that every pod has and no status names."""
+        recorder = self._attached()
+        assert recorder is not None, "nothing is recorded"
+        cgroups = (f"cri-containerd-{identifier('sandbox')}.scope", f"pod{pod_uid}", "kubepods")
+        key = next(self._keys)
+        for name, first_exec in (("runc:[1:CHILD]", False), ("pause", True)):
+            recorder.container_calls(key, [NUMBERS["pause"]], cgroups=cgroups, first_exec=first_exec)
+            recorder.queue[-1] = recorder.queue[-1]._replace(comm=name)
+            assert self.recorder is not None
+            self.recorder.pump()
+
     def call(self, key: int, pod_uid: str, container_id: str, *calls: str, late: bool = False) -> None:
         """More of them."""
         recorder = self._attached()

@@ -94,18 +94,31 @@ async def test_restarts_of_a_container_make_one_profile(node: RecordingNode) -> 
 
 
 async def test_pod_gone_before_a_status_named_its_container(node: RecordingNode) -> None:
-    """One namespace, one container: they belong together."""
+    """One namespace, besides that of the network, and one container: they belong together."""
     await node.record()
     uid = await node.add_pod("web", TRACE)
+    node.hold_network(uid)
     node.run(uid, ID, "mkdir")
     await node.until(lambda: "SeccompProfileRecording" in node.reasons())
     await node.remove_pod("web")
-    assert "mkdir" in allowed(await node.profile_when("rec-c"))
+    profile = await node.profile_when("rec-c")
+    assert "mkdir" in allowed(profile)
+    assert "pause" not in allowed(profile)
 
 
 async def test_pod_gone_before_its_container_started(node: RecordingNode) -> None:
     await node.record()
     await node.add_pod("web", TRACE)
+    await node.until(lambda: "SeccompProfileRecording" in node.reasons())
+    await node.remove_pod("web")
+    await node.settled()
+    assert await node.names() == []
+
+
+async def test_network_of_a_pod_is_no_container(node: RecordingNode) -> None:
+    await node.record()
+    uid = await node.add_pod("web", TRACE)
+    node.hold_network(uid)
     await node.until(lambda: "SeccompProfileRecording" in node.reasons())
     await node.remove_pod("web")
     await node.settled()

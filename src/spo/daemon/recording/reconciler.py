@@ -116,8 +116,11 @@ class RecordingReconciler:
         for one in self._sightings.of(tracked.uid, names):
             tracked.runtime = one.runtime or tracked.runtime
             self._sightings.drop(one.key)
+            pause = one.comm in PAUSE
             if instance := tracked.instance_of(one.container_id, one.key):
-                tracked.spare[instance] = Spare(one.key, one.late, one.comm == PAUSE)
+                tracked.spare[instance] = Spare(one.key, one.late, pause)
+            elif pause and (spare := tracked.spare.get(one.container_id)) is not None:
+                spare.pause = True  # it had the name of the runtime before
         if gone:
             names = {**names, **_guess(tracked)}
         for instance in list(tracked.spare):
@@ -301,8 +304,11 @@ def _missing(pod: PodRecord | None, tracked: TrackedPod) -> dict[str, list[str]]
 def _guess(tracked: TrackedPod) -> dict[str, str]:
     """Container id -> name, if one container and one namespace are left for each other.
 
-    The pod is gone, so no status will ever name the container.
+    The pod is gone, so no status will ever name the container. The namespace of the process that holds the
+    pod's network must be known: otherwise the one that is left may be that.
     """
+    if not any(spare.pause for spare in tracked.spare.values()):
+        return {}
     nameless = [one.name for one in tracked.containers if not one.keys and not one.done]
     left = [one for one, spare in tracked.spare.items() if not spare.pause and not is_nested(one)]
     return {left[0]: nameless[0]} if len(nameless) == len(left) == 1 else {}

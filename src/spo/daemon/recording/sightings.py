@@ -12,8 +12,8 @@ NO_POD_S: Final = 20.0
 """How long a container that no cgroup names the pod of may wait for a status that names the container."""
 UNKNOWN_POD_S: Final = 60.0
 """How long a container may wait for its pod to be seen. The recorder itself waits for two minutes."""
-PAUSE: Final = "pause"
-"""Name of the program that holds the namespaces of a pod."""
+PAUSE: Final = frozenset({"pause", "catatonit"})
+"""Names of programs that do nothing but hold the namespaces of a pod."""
 
 
 class Sighting(msgspec.Struct):
