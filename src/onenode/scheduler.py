@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onenode.clock import timestamp
+from onenode.scheduling_events import tell_about_pod
 from onenode.store import Store
 from onenode.watch import Event, Record
 
@@ -53,11 +54,16 @@ class Scheduler:
         if fitting:
             pod["spec"]["nodeName"] = fitting[0]
             self._set_condition(pod, {"status": "True"})
+            text = f"Successfully assigned {record.namespace}/{record.name} to {fitting[0]}"
+            told = ("Normal", "Scheduled", text)
         else:
             reasons = ", ".join(sorted({f"1 {problem}" for problem in problems.values()}))
             text = f"0/{len(nodes)} nodes are available: {reasons}."
-            self._set_condition(pod, {"status": "False", "reason": "Unschedulable", "message": text})
+            if not self._set_condition(pod, {"status": "False", "reason": "Unschedulable", "message": text}):
+                return
+            told = ("Warning", "FailedScheduling", text)
         self._store.update("pods", pod)
+        tell_about_pod(self._store, pod, *told)
 
     def _problem(self, spec: Obj, node: Obj) -> str | None:
         """Why the pod cannot run there."""
@@ -75,12 +81,13 @@ class Scheduler:
                 return f"node(s) had untolerated taint(s) {taint.get('key')}"
         return None
 
-    def _set_condition(self, pod: Obj, wanted: Obj) -> None:
+    def _set_condition(self, pod: Obj, wanted: Obj) -> bool:
+        """Whether that is news."""
         status = pod.setdefault("status", {})
         conditions = status.get("conditions") or []
         old = next((c for c in conditions if c.get("type") == "PodScheduled"), None)
         if old is not None and all(old.get(name) == value for name, value in wanted.items()):
-            return
+            return False
         new = {
             "type": "PodScheduled",
             "lastProbeTime": None,
@@ -88,6 +95,7 @@ class Scheduler:
             **wanted,
         }
         status["conditions"] = [c for c in conditions if c is not old] + [new]
+        return True
 
 
 def tolerates(tolerations: list[Obj], taint: Obj) -> bool:

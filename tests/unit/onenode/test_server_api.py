@@ -134,8 +134,14 @@ async def test_pod_waits_for_a_node_it_accepts(api: Api) -> None:
     (condition,) = (await api.call("GET", f"{PODS}/p"))["status"]["conditions"]
     assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")
     assert "untolerated taint" in condition["message"]
+    await api.merge("/api/v1/nodes/node-1", {"metadata": {"labels": {"no": "news"}}})
     await api.merge("/api/v1/nodes/node-1", {"spec": {"taints": None}})
     assert (await api.call("GET", f"{PODS}/p"))["spec"]["nodeName"] == "node-1"
+    events = (await api.call("GET", PODS.replace("pods", "events")))["items"]
+    assert sorted((event["reason"], event["involvedObject"]["name"]) for event in events) == [
+        ("FailedScheduling", "p"),
+        ("Scheduled", "p"),
+    ]
 
 
 async def test_node_selector_and_scheduling_gates_are_respected(api: Api) -> None:
