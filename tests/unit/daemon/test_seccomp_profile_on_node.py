@@ -8,95 +8,12 @@ from pathlib import Path
 import pytest
 
 from spo.api.node_status import NodeProfileState, ProfileState
-from spo.api.seccomp_profile import SeccompProfile
 from spo.controller import DONE, Request
-from spo.daemon.node_status import NodeStatusReporter
-from spo.daemon.seccomp_profile import LATER, SeccompProfileReconciler, profile_key
-from spo.host.seccomp_dir import SeccompDir, SeccompDirError
-from spo.kube.cache import Cache
+from spo.daemon.seccomp_profile import profile_key
+from spo.host.seccomp_dir import SeccompDirError
 from spo.profiles.paths import ProfileKey
-from tests.fakes.clock import FakeClock
-from tests.fakes.profiles_node_status import InMemoryClaims, InMemoryNodeStatus
-from tests.fakes.profiles_node_view import FakeNodeView
 from tests.fakes.profiles_objects import NS, allow, drop, profile, put, released
-
-WEB = Request(NS, "web")
-KEY = profile_key(NS, "web")
-
-
-class Told:
-    """What users were told; see :class:`spo.daemon.seccomp_profile.Announcer`."""
-
-    def __init__(self) -> None:
-        self.log: list[tuple[str, str]] = []
-
-    def saved(self, profile: SeccompProfile) -> None:
-        self.log.append(("SavedSeccompProfile", profile.metadata.name))
-
-    def removed(self) -> None:
-        self.log.append(("removed", ""))
-
-    def failed(self, profile: SeccompProfile | None, reason: str, message: str) -> None:
-        self.log.append((reason, profile.metadata.name if profile else ""))
-
-
-class Node:
-    """A daemon's parts around the reconciler, with a real directory."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root / "operator"
-        self.root.mkdir(exist_ok=True)
-        self.api = InMemoryNodeStatus()
-        self.profiles: Cache[SeccompProfile] = Cache("SeccompProfile")
-        self.view = FakeNodeView()
-        self.namespaces: tuple[str, ...] = ()
-        self.unsupported = ""
-        self.start()
-
-    def start(self) -> None:
-        """A new process on the same disk, with the same API server."""
-        self.told = Told()
-        self.reporter = NodeStatusReporter(self.api, InMemoryClaims(), FakeClock(), report_delay_s=0)
-
-    async def reconcile(self, request: Request = WEB) -> None:
-        """Reconcile twice: the second time must change nothing."""
-        async with asyncio.TaskGroup() as group:
-            writing = group.create_task(self.reporter.run())
-            reconciler = self.reconciler()
-            try:
-                assert await reconciler.reconcile(request) == DONE
-                before = self.state()
-                assert await reconciler.reconcile(request) == DONE
-                assert self.state() == before
-            finally:
-                await FakeClock().settle()
-                writing.cancel()
-
-    def reconciler(self) -> SeccompProfileReconciler:
-        return SeccompProfileReconciler(
-            self.profiles,
-            self.view,
-            self.reporter,
-            SeccompDir(self.root),
-            self.told,
-            namespaces=self.namespaces,
-            unsupported=self.unsupported,
-        )
-
-    def state(self) -> object:
-        files = {path: path.read_bytes() for path in self.root.rglob("*") if path.is_file()}
-        claims = {key: self.reporter.state(key) for key in self.reporter.claims()}
-        return files, claims, list(self.told.log)
-
-    def file(self, name: str = "web") -> Path:
-        return self.root / NS / f"{name}.json"
-
-    def entry(self, name: str = "web") -> NodeProfileState | None:
-        return self.reporter.state(profile_key(NS, name))
-
-    def state_of(self, name: str = "web") -> str | None:
-        entry = self.entry(name)
-        return entry.state if entry else None
+from tests.fakes.profiles_on_node import KEY, WEB, Node, installed
 
 
 @pytest.fixture
@@ -104,13 +21,6 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     made = Node(tmp_path)
     yield made
     assert not [path for path in made.root.rglob("*") if path.is_file() and path.suffix != ".json"]
-
-
-async def installed(node: Node, *profiles: SeccompProfile) -> None:
-    put(node.profiles, *profiles)
-    for one in profiles:
-        await node.reconcile(Request(NS, one.metadata.name.removesuffix(".json")))
-    node.told.log.clear()
 
 
 async def test_new_profile_is_written_and_reported(node: Node) -> None:
@@ -407,84 +317,6 @@ async def test_removal_that_fails_is_told_and_tried_again(node: Node, tmp_path: 
     (tmp_path / "elsewhere").rename(node.root / NS)
     await node.reconcile()
     assert not node.file().exists()
-
-
-# Restarts and orphans
-
-
-async def test_orphan_of_the_previous_run_is_removed(node: Node) -> None:
-    await installed(node, profile())
-    node.start()
-    await node.reporter.load()
-    drop(node.profiles, "web")
-    await node.reconcile()
-    assert not node.file().exists()
-    assert node.reporter.claims() == ()
-
-
-async def test_orphan_that_a_pod_of_the_node_uses_stays_until_the_pod_is_gone(node: Node) -> None:
-    await installed(node, profile())
-    drop(node.profiles, "web")
-    node.view.in_use.add(FILE)
-    await node.reconcile()
-    assert node.file().exists()
-    assert node.state_of() == ProfileState.TERMINATING
-    node.view.in_use.clear()
-    await node.reconcile()
-    assert not node.file().exists()
-
-
-async def test_orphan_of_a_namespace_that_is_not_watched_stays(node: Node) -> None:
-    await installed(node, profile())
-    drop(node.profiles, "web")
-    node.namespaces = ("another",)
-    await node.reconcile()
-    assert node.file().exists()
-    assert node.state_of() == ProfileState.INSTALLED
-
-
-@pytest.mark.parametrize("deleted", [True, False], ids=["released", "orphan"])
-async def test_nothing_is_removed_while_the_caches_have_a_gap(node: Node, deleted: bool) -> None:
-    await installed(node, profile())
-    if deleted:
-        put(node.profiles, released(profile()))
-    else:
-        drop(node.profiles, "web")
-    node.view.certain = False
-    assert await node.reconciler().reconcile(WEB) == LATER
-    assert node.file().exists()
-    node.view.certain = True
-    await node.reconcile()
-    assert not node.file().exists()
-
-
-async def test_file_that_this_node_never_claimed_is_not_touched(node: Node) -> None:
-    node.file().parent.mkdir()
-    node.file().write_text("by hand, or by another operator")
-    await node.reconcile()
-    assert node.file().exists()
-
-
-@pytest.mark.parametrize("file_exists", [True, False], ids=["before-the-removal", "after-the-removal"])
-async def test_crash_around_the_removal_is_repaired(node: Node, file_exists: bool) -> None:
-    await installed(node, profile())
-    if not file_exists:
-        node.file().unlink()
-    node.start()
-    await node.reporter.load()
-    put(node.profiles, released(profile()))
-    await node.reconcile()
-    assert not node.file().exists()
-    assert node.reporter.claims() == ()
-
-
-async def test_crash_between_claim_and_write_is_repaired(node: Node) -> None:
-    node.api.edit({KEY: NodeProfileState(state=ProfileState.PENDING, generation=1)})
-    await node.reporter.load()
-    put(node.profiles, profile())
-    await node.reconcile()
-    assert node.file().exists()
-    assert node.state_of() == ProfileState.INSTALLED
 
 
 async def test_disabled_profile_is_on_no_disk(node: Node) -> None:
