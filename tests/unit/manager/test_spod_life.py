@@ -110,10 +110,13 @@ class Cluster:
         found: str = self.spod()["status"]["conditions"][0]["message"]
         return found
 
-    def events(self) -> list[tuple[str, str]]:
+    def stored_events(self) -> list[Obj]:
         objects = self.transport.objects
-        items = objects.list(objects.locate(EVENTS.path(OPERATOR_NAME)), {})["items"]
-        return [(one["type"], one["reason"]) for one in items]
+        items: list[Obj] = objects.list(objects.locate(EVENTS.path(OPERATOR_NAME)), {})["items"]
+        return items
+
+    def events(self) -> list[tuple[str, str]]:
+        return [(one["type"], one["reason"]) for one in self.stored_events()]
 
     def writes(self) -> int:
         return sum(request.method != "GET" for request in self.transport.requests)
@@ -269,7 +272,11 @@ async def test_settings_that_cannot_be_carried_out_leave_the_last_good_daemon_se
     assert running.said() == ("ERROR", "False", "Invalid")
     assert "spec.hostProcVolumePath: 'my-proc' is not an absolute path" in running.message()
     assert running.daemon_set()["spec"] == good
-    assert ("Warning", "InvalidSPOD") in running.events()
+    await running.roll(ready=2)  # another look at the object
+    assert running.events().count(("Warning", "InvalidSPOD")) == 1
+    (event,) = [one for one in running.stored_events() if one["reason"] == "InvalidSPOD"]
+    assert event["count"] == 1
+    await running.roll()
 
     await running.patch_spod(hostProcVolumePath="/proc", enableLogEnricher=False)
     assert running.said() == ("RUNNING", "True", "Available")

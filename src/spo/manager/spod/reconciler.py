@@ -21,6 +21,7 @@ from spo.kube.errors import (
     KubeError,
     NotFoundError,
     UnreadableObjectError,
+    is_transient,
 )
 from spo.kube.events import NORMAL, WARNING, EventRecorder, reference
 from spo.manager.object_store import ObjectStore
@@ -133,8 +134,10 @@ class SpodReconciler:
             wanted = render(spod, installation)
             daemon_set, pause_s = await self._store(spod, wanted)
         except (InvalidSpodError, InvalidError) as error:
-            self._events.event(reference(SPODS, spod), WARNING, INVALID, str(error))
-            return await self._say(spod, rollout.invalid(str(error)))
+            refused = rollout.invalid(str(error))
+            if not _is_said(spod, refused):
+                self._events.event(reference(SPODS, spod), WARNING, INVALID, str(error))
+            return await self._say(spod, refused)
         said = await self._say(spod, rollout.progress(daemon_set, self._state(spod, daemon_set)))
         waits = [one for one in (pause_s, said.requeue_after) if one is not None]
         return Result(min(waits)) if waits else DONE
@@ -159,7 +162,7 @@ class SpodReconciler:
         except (ConflictError, InvalidError):
             raise  # tried again with the newer state; or said in the status
         except KubeError as error:
-            self._events.event(reference(SPODS, spod), WARNING, CANNOT_UPDATE, str(error))
+            self._tell(spod, CANNOT_UPDATE, error)
             raise
         self._note(wanted, stored)
         if stored.metadata.generation != found.metadata.generation:
@@ -173,12 +176,17 @@ class SpodReconciler:
         except (AlreadyExistsError, InvalidError):
             raise  # the cache learns of it in a moment; or said in the status
         except KubeError as error:
-            self._events.event(reference(SPODS, spod), WARNING, CANNOT_CREATE, str(error))
+            self._tell(spod, CANNOT_CREATE, error)
             raise
         self._note(wanted, stored)
         log.info("Created the DaemonSet")
         self._events.event(reference(SPODS, spod), NORMAL, CREATED, "the DaemonSet was created")
         return stored
+
+    def _tell(self, spod: Spod, reason: str, error: KubeError) -> None:
+        """An event about what will not pass by itself."""
+        if not is_transient(error):
+            self._events.event(reference(SPODS, spod), WARNING, reason, str(error))
 
     def _note(self, wanted: Json, stored: DaemonSet) -> None:
         metadata = stored.metadata
@@ -252,6 +260,12 @@ def _with_restart(wanted: Json, found: DaemonSet) -> Json:
     metadata = body["spec"]["template"]["metadata"]
     metadata["annotations"] = {**metadata["annotations"], _RESTARTED: restarted}
     return body
+
+
+def _is_said(spod: Spod, progress: Progress) -> bool:
+    conditions = spod.status.conditions if spod.status else []
+    wanted = progress.condition(spod.metadata.generation)
+    return any(msgspec.structs.replace(one, last_transition_time="") == wanted for one in conditions)
 
 
 def _only_message(before: SpodStatus, progress: Progress, generation: int) -> bool:
