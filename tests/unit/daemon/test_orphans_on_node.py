@@ -8,7 +8,7 @@ import pytest
 from spo.api.node_status import NodeProfileState, ProfileState
 from spo.daemon.seccomp_profile import LATER
 from spo.profiles.paths import ProfileKey
-from tests.fakes.profiles_objects import drop, profile, put, released
+from tests.fakes.profiles_objects import NS, drop, profile, put, released
 from tests.fakes.profiles_on_node import KEY, WEB, Node, installed
 
 FILE = ProfileKey(NS, "web")
