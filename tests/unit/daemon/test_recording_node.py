@@ -20,6 +20,7 @@ from spo.names import (
     SNAPSHOT_ANNOTATION,
     SNAPSHOT_OF_ANNOTATION,
 )
+from tests.fakes.api_server import Call, Fault, cut, refuse
 from tests.fakes.recording_node import NS, RecorderServer, RecordingNode, allowed, identifier
 from tests.fakes.rpc_server import short_folder
 
@@ -359,6 +360,47 @@ async def test_conflict_with_another_writer_is_tried_again(node: RecordingNode) 
     await node.profile_when("rec-c-5")
     await node.settled()
     assert await node.names() == [f"rec-c-{n}" for n in range(6)]
+
+
+def store_and_cut(node: RecordingNode) -> Fault:
+    """Do what is asked, and reset the connection in the place of an answer."""
+
+    async def fault(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await node.client.create(SECCOMP_PROFILES, call.json(), NS)
+        await cut(call, reader, writer)
+
+    return fault
+
+
+def is_new_profile(call: Call) -> bool:
+    return call.method == "POST" and call.path.endswith("/seccompprofiles")
+
+
+@pytest.mark.parametrize("code", [403, 500, 503])
+async def test_refused_profile_is_tried_again(node: RecordingNode, code: int) -> None:
+    node.api.plan(is_new_profile, refuse(code), times=2)
+    await node.record()
+    await run_once(node, "web", "mkdir")
+    assert "mkdir" in allowed(await node.profile_when("rec-c"))
+    await node.settled()
+
+
+async def test_namespace_that_is_gone_ends_its_recordings(node: RecordingNode) -> None:
+    node.api.plan(is_new_profile, refuse(404))
+    await node.record()
+    await run_once(node, "web", "mkdir", collected=False)
+    await node.until(lambda: any(map(is_new_profile, node.api.calls)))
+    await node.settled()
+    assert await node.names() == []
+
+
+async def test_answer_that_is_lost_makes_no_second_profile(node: RecordingNode) -> None:
+    """The API server has stored it, and nobody heard."""
+    node.api.plan(is_new_profile, store_and_cut(node))
+    await node.record()
+    await run_once(node, "web", "mkdir", **of_owner("o"))
+    await node.settled()
+    assert await node.names() == ["rec-c-0"]
 
 
 def spec() -> dict[str, str]:

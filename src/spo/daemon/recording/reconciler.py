@@ -22,6 +22,7 @@ from spo.daemon.recording.tracking import (
 )
 from spo.errors import TerminalError
 from spo.kube.clock import Clock
+from spo.kube.errors import NotFoundError
 from spo.kube.events import WARNING, EventRecorder
 from spo.rpc.bpf_recorder import Losses, Observed
 
@@ -254,8 +255,8 @@ class RecordingReconciler:
         lost = lost_since(tracked.losses or Losses(), self._link.losses) + container.missed
         try:
             await self._collector.write(tracked, container, seen, lost, snapshot)
-        except TerminalError as error:
-            # Users were told; the other containers of the pod have profiles of their own.
+        except (TerminalError, NotFoundError) as error:
+            # Users were told, or their namespace is gone; other containers have profiles of their own.
             log.error("Cannot store a recorded profile", error=error, pod=tracked.name)
 
     async def _sweep(self) -> Result:
