@@ -1,5 +1,6 @@
 """Where records come from: the kernel, or a log file. One interface for both."""
 
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -62,6 +63,7 @@ class NetlinkSource:
     @property
     def gaps(self) -> int:
         """See :class:`RecordSource`."""
+        self._gaps.settle(time.monotonic())
         return self._gaps.lost
 
     def fileno(self) -> int:
@@ -87,7 +89,6 @@ class NetlinkSource:
                     gaps.last = serial
                 else:
                     gaps.add(serial, now_s)
-        gaps.settle(now_s)
         return messages == MESSAGES_PER_ROUND
 
     def close(self) -> None:
