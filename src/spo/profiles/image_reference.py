@@ -5,6 +5,7 @@ CRI-O and Docker share.
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 DEFAULT_DOMAIN: Final = "docker.io"
@@ -12,6 +13,8 @@ _LEGACY_DOMAIN: Final = "index.docker.io"
 _OFFICIAL: Final = "library"
 _DEFAULT_TAG: Final = "latest"
 _MAX_NAME: Final = 255
+_MAX_TEXT: Final = 1024
+"""Name, tag and digest together; longer texts name nothing, and would only fill memory."""
 
 _LABEL: Final = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
@@ -38,6 +41,11 @@ def parse_image(text: str) -> ImageReference | None:
 
     ``nginx`` is ``docker.io/library/nginx`` with tag ``latest``. Beside a digest a tag is optional.
     """
+    return _parsed(text) if len(text) <= _MAX_TEXT else None
+
+
+@lru_cache(maxsize=512)  # the same few images come again and again; 8 us each
+def _parsed(text: str) -> ImageReference | None:
     name, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):
         return None

@@ -59,6 +59,7 @@ def test_image_is_read_as_a_runtime_reads_it(text: str, expected: tuple[str, str
         "0" * 64,
         "a" * 256,
         "nginx:" + "t" * 129,
+        "nginx@sha256:" + "0" * 2000,
         f"nginx@{DIGEST}@{DIGEST}",
         "../nginx",
     ],
