@@ -83,6 +83,7 @@ bench: setup bpf ## Measure; results go to bench/RESULTS.md
 	$(PYTHON) bench/webhook.py
 	$(PYTHON) bench/recorder.py
 	$(PYTHON) bench/recorder_process.py
+	$(PYTHON) bench/log_enricher.py
 	$(PYTHON) bench/recording.py
 
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/pip-compile -q --generate-hashes --allow-unsafe \
