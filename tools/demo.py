@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from demo_metrics import show_metrics
 from demo_recording import show_recording
 from demo_shell import DemoError, DemoShell
 from demo_workloads import show_workloads
@@ -208,6 +209,7 @@ class Demo(DemoShell):
         self.run_interactively()
         self.delete_in_use(file)
         show_workloads(self, IMAGE)
+        show_metrics(self)
 
 
 def main() -> None:

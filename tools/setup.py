@@ -27,6 +27,7 @@ DEBIAN_PACKAGES = (
     "clang",
     "conmon",
     "containernetworking-plugins",
+    "curl",
     "iptables",
     "jq",
     "libbpf-dev",

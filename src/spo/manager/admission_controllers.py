@@ -140,13 +140,17 @@ class AdmissionControllers:
         settings, clock = self._settings, self._clock
         namespace = settings.operator_namespace
         secrets = SecretStore(self._client, namespace)
+        metrics = MetricsCertificate(secrets, namespace, self._issue)
+        if settings.cert_manager:
+            metrics.looked_at.set()  # nobody here makes it
+        self.metrics_certificate = metrics.looked_at
         keeper = CertificateKeeper(
             secrets,
             self._scope,
             Replicas(self._client, namespace).all_serve,
             namespace,
             clock,
-            MetricsCertificate(secrets, namespace, self._issue).keep,
+            metrics.keep,
             self._issue,
         )
         reconciler = AdmissionReconciler(

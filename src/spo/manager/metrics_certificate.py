@@ -1,5 +1,6 @@
 """The certificate with which daemons and managers serve their metrics, of the CA of the webhooks."""
 
+import asyncio
 from datetime import datetime
 from typing import Final
 
@@ -19,6 +20,8 @@ class MetricsCertificate:
     def __init__(self, secrets: Secrets, operator_namespace: str, issue: Issue = issue_here) -> None:
         self._secrets = secrets
         self._issue = issue
+        self.looked_at: Final = asyncio.Event()
+        """Set once the Secret is there."""
         services = (f"{name}.{operator_namespace}" for name in (METRICS_SERVICE, MANAGER_METRICS_SERVICE))
         self._names: Final = tuple(
             f"{service}{suffix}" for service in services for suffix in ("", ".svc", ".svc.cluster.local")
@@ -46,3 +49,4 @@ class MetricsCertificate:
             if facts is not None:
                 data = {**present.data, AUTHORITY: trusted}
                 await self._secrets.write(secret_of(METRICS_CERTIFICATE, data, facts))
+        self.looked_at.set()

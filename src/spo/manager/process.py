@@ -1,6 +1,7 @@
 """Wire the manager together: informers, the reconciler, leader election."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ from spo.manager.wakeups import Wakeups
 from spo.names import MANAGER_LEASE
 from spo.settings import ManagerSettings
 
+CERTIFICATE_S: Final = 15.0
+"""How long the first daemons may wait for the certificate of their metrics."""
 WORKERS = 16  # reconciles mostly wait for the API server
 
 
@@ -79,10 +82,17 @@ class Manager:
                 group.create_task(informer.run())
             await caches_synced(followed, self._settings.cache_sync_timeout_s)
             group.create_task(admission.run())
-            group.create_task(spods.run())
+            group.create_task(self._make_daemons(spods, admission.metrics_certificate))
             group.create_task(recordings.run())
             group.create_task(monitor.run())
             await profiles.run()
+
+    async def _make_daemons(self, spods: SpodControllers, certificate: asyncio.Event) -> None:
+        # A Secret that comes after the pod is looked for once a minute only; but nothing depends on it.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CERTIFICATE_S):
+                await certificate.wait()
+        await spods.run()
 
     def _controller(self, informers: "_Informers") -> Controller:
         settings, clock = self._settings, self._clock
