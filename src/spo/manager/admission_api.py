@@ -15,11 +15,10 @@ from spo.api.webhook_configuration import WEBHOOK_CONFIGURATIONS, MutatingWebhoo
 from spo.kube.cache import Cache
 from spo.kube.client import KubeClient
 from spo.kube.errors import NotFoundError
-from spo.manager.webhook_configuration import Json
+from spo.manager.webhook_configuration import Json, configuration_name
 from spo.names import (
     ADMISSION_FIELD_MANAGER,
     OPERATOR_NAME,
-    WEBHOOK_CONFIGURATION,
     WEBHOOK_NAME,
 )
 
@@ -79,7 +78,7 @@ class ConfigurationStore:
 
     def get(self) -> MutatingWebhookConfiguration | None:
         """The newest state we know, our own write included."""
-        return self._written or self._cache.get("", WEBHOOK_CONFIGURATION)
+        return self._written or self._cache.get("", configuration_name(self._operator_namespace))
 
     def observed(
         self, _: MutatingWebhookConfiguration | None, new: MutatingWebhookConfiguration | None
@@ -102,7 +101,10 @@ class ConfigurationStore:
             "webhooks": webhooks,
         }
         self._written = await self._client.apply(
-            WEBHOOK_CONFIGURATIONS, body, WEBHOOK_CONFIGURATION, field_manager=ADMISSION_FIELD_MANAGER
+            WEBHOOK_CONFIGURATIONS,
+            body,
+            configuration_name(self._operator_namespace),
+            field_manager=ADMISSION_FIELD_MANAGER,
         )
 
 

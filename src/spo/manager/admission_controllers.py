@@ -29,6 +29,7 @@ from spo.manager.metrics_certificate import MetricsCertificate
 from spo.manager.object_store import ObjectStore
 from spo.manager.profile_binding import ProfileBindingReconciler
 from spo.manager.recording_admission import RecordingAdmissionReconciler
+from spo.manager.webhook_configuration import configuration_name
 from spo.names import (
     ADMISSION_FIELD_MANAGER,
     BINDING_WEBHOOK,
@@ -36,7 +37,6 @@ from spo.names import (
     RECORDING_WEBHOOK,
     WEBHOOK_AUTHORITY,
     WEBHOOK_CERTIFICATE,
-    WEBHOOK_CONFIGURATION,
 )
 from spo.settings import ManagerSettings
 
@@ -93,7 +93,7 @@ class AdmissionControllers:
         self._configuration: Informer[MutatingWebhookConfiguration] = Informer(
             client,
             WEBHOOK_CONFIGURATIONS,
-            field_selector=f"metadata.name={WEBHOOK_CONFIGURATION}",
+            field_selector=f"metadata.name={configuration_name(settings.operator_namespace)}",
             clock=clock,
         )
         ours = (WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE, METRICS_CERTIFICATE)

@@ -14,6 +14,7 @@ from spo.names import (
     OPERATOR_NAME,
     RECORDING_PATH,
     RECORDING_WEBHOOK,
+    WEBHOOK_CONFIGURATION,
     WEBHOOK_NAME,
     WEBHOOK_SERVICE,
 )
@@ -42,6 +43,13 @@ class Admission:
     """Name of a webhook -> what the user wants of it."""
     bundle: bytes | None
     """PEM of the CAs to trust; ``None``: somebody else puts them in."""
+
+
+def configuration_name(operator_namespace: str) -> str:
+    """Name of the configuration: operators of several namespaces do not share one."""
+    if operator_namespace == OPERATOR_NAME:
+        return WEBHOOK_CONFIGURATION
+    return f"{WEBHOOK_CONFIGURATION}-{operator_namespace}"
 
 
 def wanted_webhooks(admission: Admission) -> list[Json]:

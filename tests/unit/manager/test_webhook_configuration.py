@@ -8,7 +8,13 @@ import pytest
 
 from spo.api.meta import LabelSelector
 from spo.api.spod import WebhookOptions
-from spo.manager.webhook_configuration import Admission, Json, is_held, wanted_webhooks
+from spo.manager.webhook_configuration import (
+    Admission,
+    Json,
+    configuration_name,
+    is_held,
+    wanted_webhooks,
+)
 from spo.names import BINDING_WEBHOOK, RECORDING_WEBHOOK
 
 OWN = "security-profiles-operator"
@@ -169,3 +175,8 @@ def test_what_differs_is_not_held(entries: list[Json], change: Any) -> None:
 def test_entry_that_is_no_longer_wanted_is_not_held(entries: list[Json]) -> None:
     assert not is_held(entries, [])
     assert is_held([], [])
+
+
+def test_operators_of_several_namespaces_have_configurations_of_their_own() -> None:
+    assert configuration_name(OWN) == "spo-mutating-webhook-configuration"
+    assert configuration_name("team-a") == "spo-mutating-webhook-configuration-team-a"
