@@ -194,8 +194,10 @@ def test_short_pods_are_neither_empty_nor_mixed_up(namespace: Namespace) -> None
     for first in range(0, SHORT_PODS, AT_ONCE):
         batch = pods[first : first + AT_ONCE]
         namespace.apply(*batch)
-        for one in batch:
-            wait_over(namespace, one["metadata"]["name"])
+        names = [one["metadata"]["name"] for one in batch]
+        for name in names:
+            wait_over(namespace, name)
+        namespace.kubectl("delete", "pods", *names, "--wait=false")
     wanted = {f"rec-{one['spec']['containers'][0]['name']}" for one in pods}
     namespace.eventually("all have a profile", lambda: wanted <= profiles(namespace).keys())
     for name, profile in profiles(namespace).items():
@@ -204,3 +206,5 @@ def test_short_pods_are_neither_empty_nor_mixed_up(namespace: Namespace) -> None
         assert "write" in allowed(profile)
         assert annotation(profile, "recording-lost") == "0"
         assert annotation(profile, "recording-late") is None
+    namespace.kubectl("delete", "seccompprofiles", "--all", "--wait=false")
+    namespace.eventually("the profiles are gone", lambda: not profiles(namespace))
