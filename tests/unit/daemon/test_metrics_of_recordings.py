@@ -2,9 +2,10 @@
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from spo.daemon.audit_metrics import MAX_SERIES as MAX_AUDIT_SERIES
 from spo.daemon.audit_metrics import AuditMetrics
 from spo.daemon.metrics import AppArmorProfileMetrics, SeccompProfileMetrics, SelinuxProfileMetrics
-from spo.daemon.metrics_recording import RecordingMetrics
+from spo.daemon.metrics_recording import MAX_SERIES, RecordingMetrics
 
 PREFIX = "security_profiles_operator_"
 
@@ -89,3 +90,7 @@ def test_names_and_help_are_those_that_dashboards_know() -> None:
     for kind in ("seccomp", "selinux", "apparmor"):
         assert helps[f"{kind}_profile_total"] == f"Counter about {kind} profile operations."
         assert helps[f"{kind}_profile_error_total"] == f"Counter about {kind} profile errors."
+
+
+def test_all_metrics_of_pods_have_at_most_ten_thousand_series() -> None:
+    assert MAX_SERIES + MAX_AUDIT_SERIES == 10_000
