@@ -209,13 +209,15 @@ async def measure() -> tuple[list[tuple[str, ...]], tuple[float, float]]:
 
 
 def main() -> None:
+    busy = os.getloadavg()[0]
     rows, (idle, loaded) = asyncio.run(measure())
     header = ("what", "connections", "reviews/s/core", "median ms", "p99 ms", "worst ms")
     size = f"{len(json.dumps(pod())) / 1000:.1f} kB"
     text = (
         f"A review holds a pod of {size}; its namespace has {BINDINGS} bindings.\n"
         "Promised: >= 5,000 reviews/s/core, p99 <= 5 ms, resident memory <= 50 MB. With 16 connections the\n"
-        "load generator, one Python process, is what the latency is made of.\n\n"
+        "load generator, one Python process, is what the latency is made of; with other load on the machine, the\n"
+        f"queue for a processor. Load average before: {busy:.1f}.\n\n"
         f"{table(header, rows)}\n"
         f"Resident memory: {idle:.0f} MB idle, {loaded:.0f} MB after {REQUESTS * len(rows)} reviews.\n"
     )
