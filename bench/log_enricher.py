@@ -210,7 +210,7 @@ def main() -> None:
         f"\nParser: {mixed / 1000:.0f} k lines/s per core with 80 % foreign lines, "
         f"{all_records / 1000:.0f} k with records only. "
         f"Audited workload with the enricher over without: {working:.2f} with work between the calls, "
-        f"{flat_out:.2f} with nothing but calls (three busy parties on this machine's CPUs).\n"
+        f"{flat_out:.2f} with nothing but calls. On two busy CPUs this ratio is mostly what else runs.\n"
         "Promises: >= 40 k records/s per core; at 9 k/s <= 22 % printing, <= 8 % not; 0 lost; RSS <= 30 MB; "
         "<= 1.05 for the workload; parser >= 100 k lines/s.\n"
     )

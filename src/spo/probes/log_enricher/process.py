@@ -29,7 +29,8 @@ log = klog.get("log-enricher")
 
 NAP_S: Final = 0.02
 """At 100,000 records/s a tenth of what the receive buffer holds."""
-AWAKE_S: Final = 1.0
+AWAKE_S: Final = 0.05
+AWAKE_WITHOUT_FORKS_S: Final = 1.0
 _SESSION_BYTES: Final = 16
 
 
@@ -138,6 +139,7 @@ class _Loop:
         self._watches_output = False
         self._forks_s = 0.0
         self._looked_up = 0
+        self._awake_s = AWAKE_WITHOUT_FORKS_S if forks is None else AWAKE_S
         self._awake_until_s = 0.0
         self._round_s = 0.0
         for source in sources:
@@ -190,7 +192,7 @@ class _Loop:
         """
         if self._owners.looked_up != self._looked_up:
             self._looked_up = self._owners.looked_up
-            self._awake_until_s = now_s + AWAKE_S
+            self._awake_until_s = now_s + self._awake_s
         if not self._more and now_s > self._awake_until_s and now_s - self._round_s < 2 * NAP_S:
             time.sleep(NAP_S)
         self._round_s = now_s
