@@ -24,6 +24,8 @@ PROFILING_PORTS: Final = {DAEMON: 6060, LOG_ENRICHER: 6061, BPF_RECORDER: 6062}
 HEALTH_PORT_NAME: Final = "liveness-port"
 METRICS_PORT_NAME: Final = "https"
 USUAL_PROC: Final = "/proc"
+APPARMOR_ANNOTATION: Final = "container.apparmor.security.beta.kubernetes.io/"
+"""Prefix + container name: what the field appArmorProfile says, for Kubernetes before 1.30."""
 
 # Taken from the kernel before it hands the node's namespaces, audit records and foreign processes to anybody.
 _OWNERSHIP: Final = ("CHOWN", "FOWNER", "FSETID", "DAC_OVERRIDE")
@@ -56,7 +58,7 @@ def enabler(installation: Installation, spec: SpodSpec) -> Json:
         "volumeMounts": [
             mount(installation, volume) for volume in (volumes.VARLIB, volumes.RUN, volumes.RECORDINGS)
         ],
-        "securityContext": _root(_OWNERSHIP, seccomp=True),
+        "securityContext": _root(_OWNERSHIP, confined=True),
         "resources": _resources(("32Mi", "100m", "10Mi"), ("64Mi", "50Mi")),
     }
 
@@ -73,7 +75,7 @@ def copier(installation: Installation) -> Json:
             shared_mount(volumes.SELINUX_DROP_DIR),
             *(mount(installation, volume) for volume in volumes.SELINUX_HOST),
         ],
-        "securityContext": _root(_OWNERSHIP, seccomp=True),
+        "securityContext": _root(_OWNERSHIP, confined=True),
         "resources": _resources(("32Mi", "100m", "10Mi"), ("1024Mi", "50Mi")),
     }
 
@@ -191,7 +193,7 @@ def log_enricher(installation: Installation, spec: SpodSpec) -> Json:
         "env": environment,
         "volumeMounts": mounts + ([volumes.proc_mount()] if has_proc_volume(spec) else []),
         # The daemon's socket is for its own group.
-        "securityContext": {**_root(_AUDITING, seccomp=False), "runAsGroup": ROOTLESS_UID},
+        "securityContext": {**_root(_AUDITING, confined=False), "runAsGroup": ROOTLESS_UID},
         "resources": _resources(("64Mi", "50m", "10Mi"), ("256Mi", "128Mi")),
     }
 
@@ -210,7 +212,7 @@ def bpf_recorder(installation: Installation, spec: SpodSpec) -> Json:
         "args": args,
         "env": [_node_name(), *_verbosity(spec), *_profiling(BPF_RECORDER, spec)],
         "volumeMounts": mounts + ([volumes.proc_mount()] if has_proc_volume(spec) else []),
-        "securityContext": _root(_RECORDING, seccomp=False),
+        "securityContext": _root(_RECORDING, confined=False),
         "resources": _resources(("64Mi", "50m", "10Mi"), ("128Mi", "20Mi")),
     }
 
@@ -237,17 +239,23 @@ def _ours(name: str, installation: Installation, _: SpodSpec) -> Json:
     return {"name": name, "image": installation.image, "imagePullPolicy": installation.pull_policy}
 
 
-def _root(capabilities: tuple[str, ...], *, seccomp: bool) -> Json:
-    """Uid 0 with these capabilities; without seccomp where the default profile would refuse the work."""
+def _root(capabilities: tuple[str, ...], *, confined: bool) -> Json:
+    """Uid 0 with these capabilities.
+
+    Args:
+        confined: by the profiles that runtimes have for everybody. They let nobody look at processes of
+            others; who has to is explicitly without them, as nodes may apply them where nothing is said.
+    """
     context: Json = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "runAsUser": 0,
         "capabilities": {"drop": ["ALL"], "add": list(capabilities)},
         "seLinuxOptions": {"type": "spc_t"},
+        "seccompProfile": {"type": "RuntimeDefault" if confined else "Unconfined"},
     }
-    if seccomp:
-        context["seccompProfile"] = {"type": "RuntimeDefault"}
+    if not confined:
+        context["appArmorProfile"] = {"type": "Unconfined"}
     return context
 
 

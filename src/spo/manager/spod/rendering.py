@@ -44,11 +44,22 @@ def render(spod: SecurityProfilesOperatorDaemon, installation: Installation) -> 
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
             "selector": {"matchLabels": POD_LABELS},
             "template": {
-                "metadata": {"labels": POD_LABELS, "annotations": ANNOTATIONS},
+                "metadata": {"labels": POD_LABELS, "annotations": _annotations(spec)},
                 "spec": _pod(spec, installation),
             },
         },
     }
+
+
+def _annotations(spec: SpodSpec) -> Json:
+    probes = (
+        (containers.LOG_ENRICHER, spec.enable_log_enricher),
+        (containers.BPF_RECORDER, spec.enable_bpf_recorder),
+    )
+    unconfined = {
+        f"{containers.APPARMOR_ANNOTATION}{name}": "unconfined" for name, enabled in probes if enabled
+    }
+    return {**ANNOTATIONS, **unconfined}
 
 
 def _pod(spec: SpodSpec, installation: Installation) -> Json:
