@@ -313,6 +313,15 @@ async def test_daemon_comes_back_after_the_pod_is_gone(node: RecordingNode) -> N
     await node.settled()
 
 
+async def test_recording_that_ends_while_the_daemon_is_away(node: RecordingNode) -> None:
+    """Nobody wants anything any more: the recorder is told."""
+    await node.record()
+    await node.stop_daemon()
+    await node.client.delete(PROFILE_RECORDINGS, "rec", NS)
+    await node.start_daemon()
+    await node.until(lambda: node.recorder is not None and node.recorder.service.recorder is None)
+
+
 async def test_recorder_comes_back(node: RecordingNode) -> None:
     await node.record()
     uid = await node.add_pod("web", TRACE)

@@ -1,6 +1,7 @@
 """The daemon's end of the connection to the recorder: made when wanted, made again when lost."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -37,6 +38,8 @@ log = klog.get("recorder-spod")
 
 AnswerT = TypeVar("AnswerT", bound=msgspec.Struct)
 
+LEFTOVER_ATTEMPTS: Final = 10
+LEFTOVER_STEP_S: Final = 3.0
 RETRY_S: Final = 5.0
 """When to ask again a recorder that could not start or stop."""
 
@@ -90,6 +93,7 @@ class RecorderLink:
 
     async def run(self) -> None:
         """Keep the connection while something is wanted, until cancelled."""
+        await self._stop_leftovers()
         while True:
             while not self._wanted:
                 self._changed.clear()
@@ -145,6 +149,33 @@ class RecorderLink:
             raise ConnectionLostError("there is no connection to the bpf recorder")
         return await self._client.call(request, answer)
 
+    async def _stop_leftovers(self) -> None:
+        """An earlier process may have ended between its last recording and telling so.
+
+        The recorder starts beside us, and may not be there at all: a few attempts, in silence.
+        """
+        for _ in range(LEFTOVER_ATTEMPTS):
+            self._changed.clear()
+            if self._wanted:
+                return
+            try:
+                async with await Client.connect(
+                    self._path, PROTOCOL, server_uids=self._server_uids
+                ) as client:
+                    await self._stop(client)
+                    return
+            except RpcError:
+                pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEFTOVER_STEP_S):
+                    await self._changed.wait()
+
+    async def _stop(self, client: Client) -> None:
+        status = await client.call(GetStatus(), Status)
+        if self._name in status.recordings:
+            stopped = await client.call(Stop(self._name), Stopped)
+            log.info("Recording stopped", remaining=stopped.remaining)
+
     async def _serve(self, client: Client) -> None:
         """Tell what is wanted, hear of namespaces, until the connection is lost."""
         async with asyncio.TaskGroup() as group:
@@ -171,10 +202,7 @@ class RecorderLink:
                 log.info("Recording", alreadyRunning=started.already_running)
                 return
             self._client, self._started = None, False
-            status = await client.call(GetStatus(), Status)
-            if self._name in status.recordings:
-                stopped = await client.call(Stop(self._name), Stopped)
-                log.info("Recording stopped", remaining=stopped.remaining)
+            await self._stop(client)
         except CallFailedError as error:
             self._failed(error, RETRY_S)
             self._clock.call_later(RETRY_S, self._changed.set)
