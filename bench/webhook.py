@@ -216,8 +216,8 @@ def main() -> None:
     text = (
         f"A review holds a pod of {size}; its namespace has {BINDINGS} bindings.\n"
         "Promised: >= 5,000 reviews/s/core, p99 <= 5 ms, resident memory <= 50 MB. With 16 connections the\n"
-        "load generator, one Python process, is what the latency is made of; with other load on the machine, the\n"
-        f"queue for a processor. Load average before: {busy:.1f}.\n\n"
+        "load generator, one Python process, is what the latency is made of; with other load here,\n"
+        f"the queue for a processor. Load average before: {busy:.1f}.\n\n"
         f"{table(header, rows)}\n"
         f"Resident memory: {idle:.0f} MB idle, {loaded:.0f} MB after {REQUESTS * len(rows)} reviews.\n"
     )
