@@ -192,6 +192,23 @@ def test_forged_lines_are_not_believed(
     assert len(process.audits()) == 1
 
 
+def test_lines_are_explained_when_details_are_wanted(
+    folder: Path,
+    daemon: EnricherDaemon,
+    start: Callable[..., EnricherProcess],
+    writer: Writer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    append(folder / "syslog", "")
+    monkeypatch.setenv("SPO_VERBOSITY", "1")
+    process = start(NO_KERNEL)
+    append(folder / "syslog", "Nov 23 10:00:00 node-1 app: hello\n")
+    append(folder / "syslog", writer.syslog())
+    process.wait_for('"syscallName"="mkdir"')
+    process.wait_for('"msg"="Got line: Nov 23 10:00:00 node-1 app: hello"')
+    assert len(process.wait_for('"msg"="Not an audit line"')) == 1
+
+
 def test_unknown_source_is_a_usage_error() -> None:
     command = (sys.executable, "-m", "spo", "log-enricher", "--source=journal")
     done = subprocess.run(command, capture_output=True, text=True, check=False)

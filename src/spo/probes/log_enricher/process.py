@@ -47,7 +47,7 @@ def run_log_enricher(settings: LogEnricherSettings, verbosity: int) -> None:
         klog.configure(verbosity, cast("TextIO", output))  # so that all lines keep their order
         log.info(f"Starting log-enricher on node: {settings.node_name}")
         log.info("Connecting to local GRPC server")  # the line users look for; it is msgpack
-        sources = open_sources(settings)
+        sources = open_sources(settings, explains=verbosity > 0)
         for source in sources:
             stack.callback(source.close)
         if any(isinstance(source, NetlinkSource) for source in sources):

@@ -102,9 +102,10 @@ class FileSource:
     overruns = 0
     gaps = 0
 
-    def __init__(self, file: LogFile, duplicates: Duplicates) -> None:
+    def __init__(self, file: LogFile, duplicates: Duplicates, *, explains: bool = False) -> None:
         self._file = file
         self._is_new = duplicates.is_new
+        self._explains = explains
 
     @property
     def unreadable(self) -> int:
@@ -120,6 +121,10 @@ class FileSource:
         lines = self._file.read()
         for line in lines:
             record = parse_line(line)
+            if self._explains:
+                log.debug(f"Got line: {line.decode('utf-8', 'backslashreplace')}")
+                if record is None:
+                    log.debug("Not an audit line")
             if record is not None and self._is_new(record):
                 handle(record)
         return bool(lines)
@@ -129,29 +134,33 @@ class FileSource:
         self._file.close()
 
 
-def open_sources(settings: LogEnricherSettings) -> list[RecordSource]:
+def open_sources(settings: LogEnricherSettings, *, explains: bool = False) -> list[RecordSource]:
     """Those that are wanted, or the best one.
+
+    Args:
+        explains: log each line of a file, and whether it is a record.
 
     Raises:
         SourceError: the kernel is wanted and refuses; files are waited for.
     """
     if settings.sources:
-        return _open_all(settings)
+        return _open_all(settings, explains)
     try:
         return [_netlink(settings)]
     except SourceError as error:
         log.warning("Cannot read audit records from the kernel, using a log file", problem=str(error))
     path = settings.audit_log if settings.audit_log.exists() else settings.syslog
-    return [_file(settings, Source.AUDIT_LOG if path == settings.audit_log else Source.SYSLOG, Duplicates())]
+    source = Source.AUDIT_LOG if path == settings.audit_log else Source.SYSLOG
+    return [_file(settings, source, Duplicates(), explains)]
 
 
-def _open_all(settings: LogEnricherSettings) -> list[RecordSource]:
+def _open_all(settings: LogEnricherSettings, explains: bool) -> list[RecordSource]:
     duplicates = Duplicates()
     is_only = len(settings.sources) == 1
     return [
         _netlink(settings, None if is_only else duplicates)
         if source is Source.NETLINK
-        else _file(settings, source, duplicates)
+        else _file(settings, source, duplicates, explains)
         for source in dict.fromkeys(settings.sources)
     ]
 
@@ -162,8 +171,10 @@ def _netlink(settings: LogEnricherSettings, duplicates: Duplicates | None = None
     return source
 
 
-def _file(settings: LogEnricherSettings, source: Source, duplicates: Duplicates) -> FileSource:
+def _file(
+    settings: LogEnricherSettings, source: Source, duplicates: Duplicates, explains: bool
+) -> FileSource:
     path = settings.audit_log if source is Source.AUDIT_LOG else settings.syslog
     file = LogFile(path)
     log.info(f"Reading from file {path}")  # from here on, nothing is missed
-    return FileSource(file, duplicates)
+    return FileSource(file, duplicates, explains=explains)
