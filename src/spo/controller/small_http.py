@@ -107,15 +107,9 @@ class SmallHttpServer:
         Raises:
             CannotListenError: the address is taken or not ours.
         """
-        extra = {} if self._context is None else {"ssl_handshake_timeout": REQUEST_S}
         try:
             server = await asyncio.start_server(
-                self._serve,
-                self._host or None,
-                self.port,
-                limit=MAX_REQUEST_BYTES,
-                ssl=self._context,
-                **extra,
+                self._serve, self._host or None, self.port, limit=MAX_REQUEST_BYTES
             )
         except OSError as error:
             reason = error.strerror or str(error)
@@ -131,6 +125,10 @@ class SmallHttpServer:
         try:
             if self._clients <= self._max_clients:
                 async with asyncio.timeout(self._answer_s):
+                    if self._context is not None:
+                        # Only now, and with nothing awaited before: who never ends his handshake counts too,
+                        # or he could take all file descriptors of the process.
+                        await writer.start_tls(self._context, ssl_handshake_timeout=REQUEST_S)
                     request = parsed(await reader.readuntil(b"\r\n\r\n"))
                     response = await self._response(request)
                     writer.write(_rendered(response, head=request.method == "HEAD"))

@@ -30,7 +30,7 @@ from spo.controller.metrics_endpoint import (
     Page,
     metrics_server,
 )
-from spo.controller.small_http import SmallHttpServer
+from spo.controller.small_http import MAX_CLIENTS, REQUEST_S, SmallHttpServer
 from spo.daemon.metrics import SeccompProfileMetrics
 from tests.fakes.clock import FakeClock
 
@@ -251,3 +251,32 @@ async def test_an_address_that_is_taken_stops_nothing(directory: Path) -> None:
     await asyncio.wait_for(part.server.listening.wait(), 5)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_who_never_ends_a_handshake_takes_no_more_than_a_place(served: SmallHttpServer) -> None:
+    idle = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(MAX_CLIENTS)]
+    await closed_at_once(served)
+    before = open_files()
+
+    for _ in range(20):
+        await closed_at_once(served)
+
+    assert open_files() <= before + 1
+    for _, writer in idle:
+        writer.close()
+    for _ in range(100):  # until the server has seen all of them go
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            if (await get(served, "/metrics", "Bearer reader"))[0].startswith("HTTP/1.1 200 "):
+                return
+    raise AssertionError("nobody is served any more")
+
+
+async def closed_at_once(server: SmallHttpServer) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(REQUEST_S / 2):
+        assert await reader.read() == b""
+    writer.close()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
