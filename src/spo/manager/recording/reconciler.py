@@ -16,6 +16,7 @@ from spo.manager.recording.merger import Merger
 from spo.manager.recording.pods import RecordedPod
 from spo.names import (
     CONTAINER_LABEL,
+    PARTIAL_LABEL,
     RECORDED_POD_LABEL,
     RECORDING_FINALIZER,
     SNAPSHOT_OF_ANNOTATION,
@@ -49,7 +50,10 @@ class _Memory:
         self.ended: dict[str, tuple[_Active, float]] = {}
         self.until_s = until_s
         """Before this moment pods may have ended that we never saw."""
-        self.written_s = 0.0
+        self.next_status_s = 0.0
+        """Before this moment nothing that is mere progress is said."""
+        self.merged: frozenset[tuple[object, ...]] = frozenset()
+        """The profiles as they were at the last merge."""
 
 
 class RecordingReconciler:
@@ -101,10 +105,11 @@ class RecordingReconciler:
         partials = unmerged(profiles) if merging else []
         whole = [one for one in partials if SNAPSHOT_OF_ANNOTATION not in one.metadata.annotations]
         ends = bool(recording.metadata.deletion_timestamp) and not active and not waiting
-        mergeable = partials if ends else whole
-        done = await self._merger.merge(recording, mergeable) if mergeable else []
         if ends:
-            await self._merger.remove(done)
+            await self._merger.remove(await self._merger.merge(recording, partials))
+        elif whole and (content := _content(profiles)) != memory.merged:
+            await self._merger.merge(recording, whole)
+            memory.merged = content
         recording = await self._set_finalizers(
             recording, active=bool(active or waiting), unmerged=bool(partials) and not ends
         )
@@ -162,9 +167,13 @@ class RecordingReconciler:
         active: Sequence[_Active],
         profiles: Sequence[SeccompProfile],
     ) -> float | None:
-        """Write what has changed; returns when to look again if it is too early."""
+        """Write what has changed; returns when to look again if it is too early to look at all."""
         present = recording.status or ProfileRecordingStatus()
         names = sorted(one.name for one in active)
+        now_s = self._clock.monotonic()
+        if now_s < memory.next_status_s and bool(names) == bool(present.active_workloads):
+            return memory.next_status_s - now_s
+        memory.next_status_s = now_s + PROGRESS_DELAY_S
         wanted = ProfileRecordingStatus(
             conditions=present.conditions,
             active_workloads=names[:MAX_WORKLOADS],
@@ -172,15 +181,22 @@ class RecordingReconciler:
             containers=containers_seen(profiles, present.containers, format_time(self._clock.now())),
             observed_generation=recording.metadata.generation,
         )
-        if wanted == present:
-            return None
-        now_s = self._clock.monotonic()
-        early_s = memory.written_s + PROGRESS_DELAY_S - now_s
-        if early_s > 0 and bool(wanted.active_workloads) == bool(present.active_workloads):
-            return early_s
-        memory.written_s = now_s
-        await self._store.write_status(recording, _ours(wanted))
+        if wanted != present:
+            await self._store.write_status(recording, _ours(wanted))
         return None
+
+
+def _content(profiles: Sequence[SeccompProfile]) -> frozenset[tuple[object, ...]]:
+    """Changes with everything that a merge depends on, and not with the status of a profile."""
+    return frozenset(
+        (
+            one.metadata.uid,
+            one.metadata.generation,
+            PARTIAL_LABEL in one.metadata.labels,
+            one.metadata.annotations.get(SNAPSHOT_OF_ANNOTATION),
+        )
+        for one in profiles
+    )
 
 
 def _active(recording: ProfileRecording, pods: Sequence[RecordedPod]) -> list[_Active]:
