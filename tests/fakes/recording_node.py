@@ -241,6 +241,11 @@ class RecordingNode:
             while not condition():
                 await self.names()
 
+    def ignored(self) -> set[int]:
+        """Keys of the namespaces that were rejected."""
+        recorder = self._attached()
+        return {one.key for one in recorder.namespaces() if one.ignored} if recorder else set()
+
     async def settled(self) -> None:
         """The daemon has seen and done everything: nothing is tracked any more."""
         await self.until(lambda: not (self.root / ".recordings").exists())

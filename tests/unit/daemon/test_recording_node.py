@@ -298,6 +298,18 @@ async def test_hostile_annotation_makes_nothing(node: RecordingNode, container: 
     assert await node.names() == ["rec-c"]
 
 
+async def test_pod_that_nobody_records_is_forgotten_at_once(
+    node: RecordingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the recorder would count it as undecided, and every profile would tell of a loss."""
+    monkeypatch.setattr("spo.daemon.recording.acceptor.PATIENCE_S", 0.0)
+    await node.record()
+    plain = node.run(await node.add_pod("plain", {}), OTHER, "mkdir")
+    hostile = node.run(await node.add_pod("hostile", {"c": "none-c-17"}), ID, "mkdir")
+    await node.until(lambda: {plain, hostile} <= node.ignored())
+    await node.until(lambda: "SeccompAnnotationParsing" in node.reasons())
+
+
 async def test_daemon_comes_back_after_the_pod_is_gone(node: RecordingNode) -> None:
     await node.record()
     uid = await node.add_pod("web", TRACE)

@@ -1,5 +1,6 @@
 """Brings what is recorded of one pod to its wanted state, from the first container to the profiles."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from spo import klog
@@ -10,7 +11,7 @@ from spo.daemon.recording.checkpoint import Checkpoint
 from spo.daemon.recording.collector import Collector
 from spo.daemon.recording.link import RecorderLink
 from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
-from spo.daemon.recording.sightings import PAUSE, Sightings, waits
+from spo.daemon.recording.sightings import PAUSE, Sighting, Sightings, waits
 from spo.daemon.recording.tracking import (
     Spare,
     TrackedContainer,
@@ -84,7 +85,7 @@ class RecordingReconciler:
         accepted = self._acceptor.accept(pod, present, sighted=bool(sighted)) if pod else None
         tracked = accepted.pod if accepted else present
         if tracked is None:
-            return self._leave(uid, accepted.recheck_s if accepted else None)
+            return await self._leave(uid, sighted, accepted.recheck_s if accepted else None)
         if tracked.losses is None and self._link.is_recording:
             tracked.losses = self._link.losses
         if present is None:
@@ -103,8 +104,12 @@ class RecordingReconciler:
         await self._snapshot(tracked)
         return Result(accepted.recheck_s if accepted else None)
 
-    def _leave(self, uid: str, recheck_s: float | None) -> Result:
-        """Nothing of the pod is recorded, as far as is known now."""
+    async def _leave(self, uid: str, sighted: Sequence[Sighting], recheck_s: float | None) -> Result:
+        """Nothing of the pod is recorded; unless that may still change, the recorder forgets it."""
+        if recheck_s is None:
+            for one in sighted:
+                await self._link.reject(one.key)
+                self._sightings.drop(one.key)
         if self._book.is_present(uid):
             return Result(recheck_s)
         self._forget(uid)
