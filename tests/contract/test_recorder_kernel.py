@@ -382,6 +382,19 @@ def test_incomplete_pins_are_not_adopted(bpf_file_system: Path, recorder: Record
         Recorder.adopt(pins)
 
 
+def test_in_another_pid_namespace_the_error_says_what_is_needed() -> None:
+    script = "from spo.bpf.recorder import Recorder\nwith Recorder.load() as one: one.attach()"
+    done = subprocess.run(
+        ("unshare", "--pid", "--fork", sys.executable, "-c", script),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "it must run in the initial PID namespace" in done.stderr.strip().splitlines()[-1]
+    assert "BufferError" not in done.stderr
+
+
 def test_without_privileges_the_error_says_what_is_needed() -> None:
     script = "from spo.bpf.recorder import Namespace, Recorder; Recorder.load()"
     done = subprocess.run(

@@ -155,16 +155,16 @@ class Recorder:
             SelfTestError: our own call is not seen.
             BpfCallError: the kernel refused.
         """
-        state = self._state
-        state.ready = 0
-        state.probe_pid = os.getpid()
+        # No local name for the state: a traceback would keep it, and the mapped memory, beyond close().
+        self._state.ready = 0
+        self._state.probe_pid = os.getpid()
         self._forget_processes()
         self._forget_caches()
         self._programs.attach()
         # Not before: who started meanwhile was not seen from its beginning, and counts as late.
-        state.attached_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._state.attached_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         os.getppid()
-        if not state.ready:
+        if not self._state.ready:
             self._programs.detach()
             raise SelfTestError
 
