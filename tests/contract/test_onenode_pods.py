@@ -135,6 +135,19 @@ async def test_deleted_pod_that_ignores_sigterm_is_killed(node: Node) -> None:
     await node.until(lambda: not node.pod())
 
 
+async def test_restarted_kubelet_looks_at_the_volumes_of_running_pods(node: Node) -> None:
+    volume = {"name": "s", "secret": {"secretName": "later", "optional": True}}
+    mount = {"name": "s", "mountPath": "/s"}
+    node.add("until [ -e /s/key ]; do sleep 0.1; done", container={"volumeMounts": [mount]}, volumes=[volume])
+    await node.phase("Running")
+    await node.stop()
+    secret = {"metadata": {"name": "later", "namespace": "ns"}, "data": {"key": "eA=="}}
+    node.store.create("secrets", secret)
+
+    await node.start()
+    await node.phase("Succeeded")
+
+
 async def test_restarted_kubelet_takes_over_the_same_process(node: Node) -> None:
     node.add(WAIT_FOR_TERM, restartPolicy="Always")
     await node.phase("Running")

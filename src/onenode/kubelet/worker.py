@@ -238,7 +238,11 @@ class PodWorker:
 
     def _refresh_volumes(self, pod: Pod) -> None:
         now = self._parts.clock()
-        if self._refresh_at_s is None or now < self._refresh_at_s:
+        if self._refresh_at_s is None:
+            # With running containers: those of a process before this one, which looked last who knows when.
+            if not self._containers.running or not any(volume.changes for volume in pod.spec.volumes):
+                return
+        elif now < self._refresh_at_s:
             return
         self._refresh_at_s = now + self._settings.volume_refresh_s
         try:
