@@ -35,12 +35,15 @@ class ServingContext:
             CertificateError: there is none, or it does not fit its key.
         """
         self._directory = directory
-        self.context: Final = _server_context()
+        self._context: Final = _server_context()
         self._loaded = self._version()
         self._load()
 
-    def refresh(self) -> None:
-        """Take a changed certificate for the connections to come; keep the old one if it is broken."""
+    def current(self) -> ssl.SSLContext:
+        """The context, with the certificate of now; with the old one if the new one is broken.
+
+        For every connection before its handshake: whoever refuses an old certificate sends no request.
+        """
         try:
             version = self._version()
             if version != self._loaded:
@@ -49,6 +52,7 @@ class ServingContext:
                 log.info("Took a new serving certificate")
         except CertificateError as error:
             log.warning("Kept the old serving certificate", problem=str(error))
+        return self._context
 
     def _version(self) -> tuple[int, ...]:
         """Changes when a file does; the kubelet swaps the directory of a Secret as a whole."""
@@ -63,7 +67,7 @@ class ServingContext:
         try:
             # First on the side: a pair that does not match would leave the context without a key.
             _server_context().load_cert_chain(*files, password=_no_password)
-            self.context.load_cert_chain(*files, password=_no_password)
+            self._context.load_cert_chain(*files, password=_no_password)
         except (OSError, ssl.SSLError) as error:
             raise CertificateError(self._directory, str(error)) from error
 

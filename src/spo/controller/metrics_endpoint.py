@@ -2,10 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -57,13 +57,6 @@ class Page:
         return b"".join(generate_latest(registry) for registry in self._registries)
 
 
-class Certificate(Protocol):
-    """What the endpoint needs of a certificate."""
-
-    def refresh(self) -> None:
-        """Take a changed one."""
-
-
 class MetricsEndpoint:
     """The pages and who may read them."""
 
@@ -71,14 +64,12 @@ class MetricsEndpoint:
         self,
         access: MetricsAccess,
         pages: Mapping[str, Sequence[CollectorRegistry]],
-        certificate: Certificate,
     ) -> None:
         """Take what it works with.
 
         Args:
             access: decides about requests.
             pages: path -> what it shows; :data:`SPOD_PATH` also shows how often it was shown.
-            certificate: looked at again with every request.
         """
         self._own = CollectorRegistry()
         # Named as the Go library names them: existing dashboards and tests ask for them.
@@ -96,7 +87,6 @@ class MetricsEndpoint:
             registry=self._own,
         )
         self._access = access
-        self._certificate = certificate
         self._pages: Final = {path: Page(registries) for path, registries in pages.items()}
 
     def answers(self) -> dict[str, Answer]:
@@ -104,7 +94,6 @@ class MetricsEndpoint:
         return dict.fromkeys(self._pages, self._answer)
 
     async def _answer(self, request: Request) -> Response:
-        self._certificate.refresh()
         verdict = await self._access.verdict(request.headers.get("authorization", ""), request.path)
         if verdict is not Verdict.ALLOWED:
             challenge = {"WWW-Authenticate": "Bearer"} if verdict is Verdict.WHO_ARE_YOU else {}
@@ -120,7 +109,7 @@ class MetricsEndpoint:
 
 
 def metrics_server(
-    host: str, port: int, endpoint: MetricsEndpoint, context: ssl.SSLContext
+    host: str, port: int, endpoint: MetricsEndpoint, context: Callable[[], ssl.SSLContext]
 ) -> SmallHttpServer:
     """The server of an endpoint."""
     return SmallHttpServer(
@@ -163,8 +152,8 @@ class MetricsPart:
     async def run(self) -> None:
         """Serve until cancelled; the log tells why nothing is served."""
         certificate = await self._certificate()
-        endpoint = MetricsEndpoint(self._access, self._pages, certificate)
-        self.server = metrics_server(self._host, self._port, endpoint, certificate.context)
+        endpoint = MetricsEndpoint(self._access, self._pages)
+        self.server = metrics_server(self._host, self._port, endpoint, certificate.current)
         log.info("Serving metrics", address=f"{self._host}:{self._port}", paths=list(self._pages))
         known = ""
         while True:

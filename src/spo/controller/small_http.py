@@ -73,7 +73,7 @@ class SmallHttpServer:
         *,
         what: str,
         remedy: str,
-        context: ssl.SSLContext | None = None,
+        context: Callable[[], ssl.SSLContext] | None = None,
         answer_s: float = REQUEST_S,
         max_clients: int = MAX_CLIENTS,
     ) -> None:
@@ -85,7 +85,7 @@ class SmallHttpServer:
             answers: path, such as ``/metrics`` -> what answers it.
             what: what this is, for the error if the address is taken.
             remedy: what to do then.
-            context: serve HTTPS with it; None: plain HTTP.
+            context: serve HTTPS with what it returns, asked before each handshake; None: plain HTTP.
             answer_s: seconds for the request and its answer together.
             max_clients: connections at one time.
         """
@@ -128,7 +128,7 @@ class SmallHttpServer:
                     if self._context is not None:
                         # Only now, and with nothing awaited before: who never ends his handshake counts too,
                         # or he could take all file descriptors of the process.
-                        await writer.start_tls(self._context, ssl_handshake_timeout=REQUEST_S)
+                        await writer.start_tls(self._context(), ssl_handshake_timeout=REQUEST_S)
                     request = parsed(await reader.readuntil(b"\r\n\r\n"))
                     response = await self._response(request)
                     writer.write(_rendered(response, head=request.method == "HEAD"))
