@@ -3,6 +3,7 @@
 import subprocess
 
 from demo_shell import DemoError, DemoShell
+from dev_image import inspect
 
 NAMESPACE = "demo-workloads"
 STAND_INS = {
@@ -133,7 +134,8 @@ def show_workloads(demo: DemoShell, image: str) -> None:
     Raises:
         DemoError: something did not go as shown.
     """
-    for name in STAND_INS.values():
+    replaced = {name: inspect(name, "{{.Id}}") for name in STAND_INS.values()}
+    for name in replaced:
         subprocess.run(("podman", "tag", image, name), check=True)
     try:
         _bind(demo)
@@ -143,8 +145,11 @@ def show_workloads(demo: DemoShell, image: str) -> None:
         _record_replicas(demo)
         demo.shell(f"kubectl delete namespace {NAMESPACE}")
     finally:
-        for name in STAND_INS.values():
-            subprocess.run(("podman", "untag", name), check=False, capture_output=True)
+        for name, previous in replaced.items():
+            # With the image: without it Podman takes away every name that this image has.
+            subprocess.run(("podman", "untag", image, name), check=False, capture_output=True)
+            if previous:
+                subprocess.run(("podman", "tag", previous, name), check=False, capture_output=True)
 
 
 def _bind(demo: DemoShell) -> None:

@@ -12,9 +12,15 @@ ROOT = Path(__file__).parents[2]
 PROFILE_PATH = "operator/demo-workloads"
 
 
+def image_names() -> set[str]:
+    command = ("podman", "images", "--format={{.Repository}}:{{.Tag}}", "--filter=dangling=false")
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
 def test_demo_shows_everything_and_leaves_nothing(cluster: Cluster) -> None:
     if not cluster.own:
         pytest.skip("the demo brings its own cluster; KUBECONFIG names another")
+    images = image_names()
     done = subprocess.run(
         (sys.executable, str(ROOT / "tools/demo.py")), check=False, capture_output=True, text=True
     )
@@ -30,3 +36,4 @@ def test_demo_shows_everything_and_leaves_nothing(cluster: Cluster) -> None:
     assert "make up" in done.stdout
     assert not Path("/var/lib/security-profiles-operator").exists()
     assert not (ROOT / ".run/onenode").exists()
+    assert image_names() == images
