@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from spo.api.core import PODS
+from spo.api.core import NAMESPACES, PODS
 from spo.api.profile_recording import PROFILE_RECORDINGS, ProfileRecording
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller.cache_sync import caches_synced
@@ -17,6 +17,7 @@ from spo.kube.config import server_config
 from spo.kube.errors import NotFoundError
 from spo.kube.informer import Informer
 from spo.manager.recording.process import RecordingControllers
+from spo.manager.recording.reconciler import SETTLE_S
 from spo.names import (
     CONTAINER_LABEL,
     PARTIAL_LABEL,
@@ -116,6 +117,7 @@ async def manager() -> AsyncIterator[Manager]:
     async with FakeApiServer() as server, AsyncExitStack() as clients:
         client = KubeClient(server_config(server.url))
         clients.push_async_callback(client.aclose)
+        await client.create(NAMESPACES, {"metadata": {"name": NS, "finalizers": ["example.com/kubernetes"]}})
         made = Manager(client)
         running = asyncio.create_task(made.run())
         yield made
@@ -143,6 +145,21 @@ async def test_pod_holds_its_recording(manager: Manager) -> None:
     assert held.metadata.finalizers == [RECORDING_FINALIZER]
     await manager.collect("rec-c", uid, "mkdir")
     await manager.until(lambda: is_gone(manager))
+
+
+async def test_namespace_that_ends_waits_for_no_profile(manager: Manager) -> None:
+    """No profile can come any more: what is left of the recording goes at once."""
+    await manager.record(mergeStrategy="containers")
+    await manager.collect("rec-c-0", "pod-1", "mkdir", partial=True, snapshot="2026-01-01T00:00:00Z")
+    await manager.add_pod("web", "c")
+    both = [RECORDING_FINALIZER, UNMERGED_FINALIZER]
+    await manager.recording_when(lambda one: one.metadata.finalizers == both)
+    await manager.client.delete(NAMESPACES, NS)
+    await manager.client.delete(PROFILE_RECORDINGS, REC, NS)
+    await manager.client.delete(PODS, "web", NS)
+    async with asyncio.timeout(SETTLE_S / 2):
+        await manager.until(lambda: is_gone(manager))
+    assert sorted(await manager.profiles()) == ["rec-c-0"]
 
 
 async def test_pod_that_only_looks_recorded_holds_nothing(manager: Manager) -> None:

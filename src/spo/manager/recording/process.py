@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final
 
+from spo.api.core import NAMESPACES
 from spo.api.profile_recording import PROFILE_RECORDINGS, ProfileRecording
 from spo.api.seccomp_profile import SeccompProfile
 from spo.controller import Controller, Request
 from spo.kube.client import KubeClient
 from spo.kube.clock import Clock
+from spo.kube.errors import NotFoundError
 from spo.kube.events import EventRecorder
 from spo.kube.informer import Informer
 from spo.manager.followed_pods import FollowedPods
@@ -41,6 +43,7 @@ class RecordingControllers:
         clock: Clock,
     ) -> None:
         profiles.add_index(RECORDING_INDEX, recording_of)
+        self._client = client
         self._profiles = profiles
         self._recordings = recordings
         self._events = EventRecorder(client, "policymerger", clock=clock)
@@ -49,7 +52,7 @@ class RecordingControllers:
         )
         store = ObjectStore(client, PROFILE_RECORDINGS, recordings.cache, MANAGER_FIELD_MANAGER)
         reconciler = RecordingReconciler(
-            store, self._pods.pods, self._profiles_of, Merger(client, self._events), clock
+            store, self._pods.pods, self._profiles_of, Merger(client, self._events), self._is_ending, clock
         )
         self._controller = Controller("profilerecording", reconciler, workers=WORKERS, clock=clock)
 
@@ -70,6 +73,13 @@ class RecordingControllers:
     def _profiles_of(self, namespace: str, recording: str) -> list[SeccompProfile]:
         found = self._profiles.cache.by_index(RECORDING_INDEX, (namespace, recording_label(recording)))
         return [one for one in found if not one.metadata.deletion_timestamp]
+
+    async def _is_ending(self, namespace: str) -> bool:
+        try:
+            found = await self._client.get(NAMESPACES, namespace)
+        except NotFoundError:
+            return True
+        return bool(found.metadata.deletion_timestamp)
 
     def _recording_changed(self, old: ProfileRecording | None, new: ProfileRecording | None) -> None:
         self._pods.follow(one.metadata.namespace or "" for one in self._recordings.cache.list())

@@ -1,6 +1,6 @@
 """The only writer of finalizers, progress and merged profiles of a ProfileRecording."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -28,7 +28,6 @@ from spo.recording.trace_annotation import recording_rule
 
 SETTLE_S: Final = 10.0
 """How long the end of a pod is waited out for its profiles: the daemon of its node writes them."""
-SETTLE_STEP_S: Final = 0.5
 PROGRESS_DELAY_S: Final = 2.0
 """At most one status within this time, unless recording begins or ends."""
 
@@ -65,6 +64,7 @@ class RecordingReconciler:
         pods: Callable[[str], Sequence[RecordedPod] | None],
         profiles: Callable[[str, str], Sequence[SeccompProfile]],
         merger: Merger,
+        is_ending: Callable[[str], Awaitable[bool]],
         clock: Clock,
     ) -> None:
         """Take what it works with.
@@ -72,11 +72,13 @@ class RecordingReconciler:
         Args:
             pods: gives those of a namespace, ``None`` while they are not all known.
             profiles: gives those of a namespace and a recording.
+            is_ending: asks whether a namespace is being deleted.
         """
         self._store = store
         self._pods = pods
         self._profiles = profiles
         self._merger = merger
+        self._is_ending = is_ending
         self._clock = clock
         self._memory: dict[Request, _Memory] = {}
 
@@ -100,23 +102,27 @@ class RecordingReconciler:
         profiles = self._profiles(request.namespace, request.name)
         memory = self._remembered(request, recording)
         active = _active(recording, pods)
-        waiting = self._update(memory, active, profiles)
+        wait_s = self._update(memory, active, profiles)
         merging = recording.spec.merge_strategy == MergeStrategy.CONTAINERS
         partials = unmerged(profiles) if merging else []
+        deleted = bool(recording.metadata.deletion_timestamp)
+        if deleted and not active and (wait_s or partials) and await self._is_ending(request.namespace):
+            # No profile can be created there any more: nothing is left to wait for, or to merge into.
+            wait_s, partials = 0.0, []
         whole = [one for one in partials if SNAPSHOT_OF_ANNOTATION not in one.metadata.annotations]
-        ends = bool(recording.metadata.deletion_timestamp) and not active and not waiting
+        ends = deleted and not active and not wait_s
         if ends:
             await self._merger.remove(await self._merger.merge(recording, partials))
         elif whole and (content := _content(profiles)) != memory.merged:
             await self._merger.merge(recording, whole)
             memory.merged = content
         recording = await self._set_finalizers(
-            recording, active=bool(active or waiting), unmerged=bool(partials) and not ends
+            recording, active=bool(active or wait_s), unmerged=bool(partials) and not ends
         )
         if ends:
             return DONE
         later = await self._set_status(memory, recording, active, profiles)
-        return Result(SETTLE_STEP_S if waiting else later)
+        return Result(min((one for one in (wait_s, later) if one), default=None))
 
     def _remembered(self, request: Request, recording: ProfileRecording) -> _Memory:
         if request not in self._memory:
@@ -125,8 +131,10 @@ class RecordingReconciler:
             self._memory[request] = _Memory(self._clock.monotonic() + SETTLE_S if held else 0.0)
         return self._memory[request]
 
-    def _update(self, memory: _Memory, active: Sequence[_Active], profiles: Sequence[SeccompProfile]) -> bool:
-        """Whether profiles of pods that have ended may still come."""
+    def _update(
+        self, memory: _Memory, active: Sequence[_Active], profiles: Sequence[SeccompProfile]
+    ) -> float:
+        """For how many seconds profiles of pods that have ended may still come; 0: none is missing."""
         now_s = self._clock.monotonic()
         present = {one.uid: one for one in active}
         for uid in memory.active.keys() - present.keys():
@@ -142,7 +150,8 @@ class RecordingReconciler:
             for uid, (pod, ended_s) in memory.ended.items()
             if now_s - ended_s < SETTLE_S and not {(uid, name) for name in pod.containers} <= collected
         }
-        return bool(memory.ended) or now_s < memory.until_s
+        ends = (ended_s + SETTLE_S for _, ended_s in memory.ended.values())
+        return max(memory.until_s, *ends, now_s) - now_s
 
     async def _set_finalizers(
         self, recording: ProfileRecording, *, active: bool, unmerged: bool
