@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from onenode.certificates import write_secret
 from onenode.openid import key_id
 from onenode.requests import User
+from onenode.secret_tokens import ISSUER as SECRET_ISSUER
+from onenode.secret_tokens import SECRETS, claims_of_secret, secret_of_claims
 from onenode.store import Store
 
 __all__ = ["ISSUER", "Authenticator", "load_admin_token"]
@@ -36,6 +38,10 @@ def load_admin_token(path: Path) -> str:
     if not path.exists():
         write_secret(path, secrets.token_urlsafe(32).encode())
     return path.read_text().strip()
+
+
+def _groups(namespace: str) -> tuple[str, ...]:
+    return ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
 
 
 def _encode(data: bytes) -> str:
@@ -112,6 +118,18 @@ class Authenticator:
         }
         return self._sign(claims), expiry
 
+    def issue_secret_token(self, namespace: str, service_account: str, secret: str) -> str:
+        """A token that is valid while the Secret named ``secret`` holds it.
+
+        Raises:
+            LookupError: there is no such service account.
+        """
+        account = self.store.record("serviceaccounts", namespace, service_account)
+        if account is None:
+            raise LookupError(f"service account {namespace}/{service_account} does not exist")
+        uid = account.view["metadata"]["uid"]
+        return self._sign(claims_of_secret(namespace, service_account, uid, secret))
+
     def _sign(self, claims: dict[str, Any]) -> str:
         kid = key_id(self.key.public_key())
         header = _encode(json.dumps({"alg": "ES256", "kid": kid, "typ": "JWT"}).encode())
@@ -125,13 +143,16 @@ class Authenticator:
         if hmac.compare_digest(token.encode(), self.admin_token.encode()):
             return (_ADMIN if ISSUER in audiences else None), [ISSUER]
         claims = self._verified(token)
-        return self.service_account(token, audiences), [] if claims is None else list(claims["aud"])
+        own = [] if claims is None else list(claims.get("aud", [ISSUER]))
+        return self.service_account(token, audiences), own
 
     def service_account(self, token: str, audiences: Sequence[str] = (ISSUER,)) -> User | None:
         """The service account that a valid token for one of ``audiences`` (this server) names."""
         claims = self._verified(token)
-        if claims is None or not set(audiences) & set(claims["aud"]):
+        if claims is None or not set(audiences) & set(claims.get("aud", [ISSUER])):
             return None
+        if claims["iss"] == SECRET_ISSUER:
+            return self._of_secret(token, claims)
         bound = claims["kubernetes.io"]
         namespace, account, pod = bound["namespace"], bound["serviceaccount"], bound.get("pod")
         if not self._lives("serviceaccounts", namespace, account):
@@ -142,8 +163,17 @@ class Authenticator:
         if pod is not None:
             extra["authentication.kubernetes.io/pod-name"] = [pod["name"]]
             extra["authentication.kubernetes.io/pod-uid"] = [pod["uid"]]
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
-        return User(claims["sub"], groups, account["uid"], extra)
+        return User(claims["sub"], _groups(namespace), account["uid"], extra)
+
+    def _of_secret(self, token: str, claims: dict[str, Any]) -> User | None:
+        namespace, account, name = secret_of_claims(claims)
+        secret = self.store.record(SECRETS, namespace, name)
+        if secret is None or not self._lives("serviceaccounts", namespace, account):
+            return None
+        held = (secret.view.get("data") or {}).get("token", "")
+        if not hmac.compare_digest(held.encode(), base64.b64encode(token.encode())):
+            return None
+        return User(claims["sub"], _groups(namespace), account["uid"])
 
     def _lives(self, resource: str, namespace: str, bound: dict[str, Any]) -> bool:
         record = self.store.record(resource, namespace, bound["name"])
@@ -162,5 +192,7 @@ class Authenticator:
         except (InvalidSignature, ValueError, binascii.Error):
             return None
         # We signed it, so its form is ours.
+        if claims["iss"] == SECRET_ISSUER:
+            return claims
         now = self.store.clock().timestamp()
         return claims if claims["nbf"] <= now + 1 and now < claims["exp"] else None

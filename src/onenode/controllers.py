@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from onenode.account_secrets import AccountSecrets
 from onenode.authorization.aggregation import ClusterRoles
 from onenode.context import Context
 from onenode.definitions import Definitions
@@ -53,6 +54,7 @@ class Controllers:
             Definitions(context.store, context.registry),
             ClusterRoles(context.store),
             ServiceAccounts(context.store, ca_text),
+            AccountSecrets(context.auth, ca_text),
             self._workloads,
             self._endpoints,
             Scheduler(context.store),

@@ -15,6 +15,7 @@ from onenode.authorization.validation import default_binding, validate_binding, 
 from onenode.causes import Cause
 from onenode.object_names import config_key_problems
 from onenode.registry import Resource
+from onenode.secret_tokens import ACCOUNT_ANNOTATION, TOKEN_TYPE
 from onenode.webhooks import kinds as webhooks
 from onenode.workloads import kinds, services
 
@@ -94,6 +95,9 @@ def _validate_secret(obj: Obj, old: Obj | None) -> list[Cause]:
     found = _immutable_data(obj, old)
     if old is not None and obj.get("type") != old.get("type"):
         found.append(causes.invalid("type", obj.get("type"), "field is immutable"))
+    annotations = obj["metadata"].get("annotations") or {}
+    if obj.get("type") == TOKEN_TYPE and not annotations.get(ACCOUNT_ANNOTATION):
+        found.append(causes.required(f"metadata.annotations[{ACCOUNT_ANNOTATION}]"))
     return found
 
 
