@@ -10,7 +10,6 @@ from spo.api.webhook_configuration import MutatingWebhookConfiguration
 from spo.controller import DONE, Request, Result
 from spo.kube.clock import Clock
 from spo.manager.admission_scope import AdmissionScope
-from spo.manager.certificate_secrets import CertificateKeeper
 from spo.manager.webhook_configuration import Admission, Json, is_held, wanted_webhooks
 
 log = klog.get("admission")
@@ -32,13 +31,24 @@ class Configurations(Protocol):
         """Store exactly these entries as ours."""
 
 
+class Keeper(Protocol):
+    """Looks after the certificate of the webhooks, made by us or by others."""
+
+    @property
+    def bundle(self) -> bytes | None:
+        """PEM of the CAs to trust, perhaps empty; ``None`` while that is not known."""
+
+    async def reconcile(self) -> Result:
+        """See :class:`spo.controller.Reconciler`."""
+
+
 class AdmissionReconciler:
     """Reconciles :data:`CERTIFICATES` and :data:`CONFIGURATION`, which depend on each other."""
 
     def __init__(
         self,
         configurations: Configurations,
-        keeper: CertificateKeeper | None,
+        keeper: Keeper,
         scope: AdmissionScope,
         namespaces: Callable[[], Mapping[str, frozenset[str]]],
         options: Callable[[], Mapping[str, WebhookOptions]],
@@ -48,7 +58,7 @@ class AdmissionReconciler:
         """Take what it works with.
 
         Args:
-            keeper: ``None`` where cert-manager makes the certificates.
+            keeper: of the certificate of the webhooks.
             namespaces: webhook -> namespaces that hold something for it.
             options: webhook -> what the user wants of it.
         """
@@ -68,8 +78,6 @@ class AdmissionReconciler:
         """See :class:`spo.controller.Reconciler`."""
         if request == CONFIGURATION:
             return await self._configure()
-        if self._keeper is None:
-            return DONE
         before = self._keeper.bundle
         try:
             return await self._keeper.reconcile()
@@ -78,8 +86,8 @@ class AdmissionReconciler:
                 self.enqueue(CONFIGURATION)
 
     async def _configure(self) -> Result:
-        bundle = self._keeper.bundle if self._keeper else None
-        if self._keeper is not None and bundle is None:
+        bundle = self._keeper.bundle
+        if bundle is None:
             return DONE  # comes back when there is a CA
         namespaces, options = self._namespaces(), self._options()
         admission = Admission(

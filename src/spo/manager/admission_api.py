@@ -15,7 +15,7 @@ from spo.api.webhook_configuration import WEBHOOK_CONFIGURATIONS, MutatingWebhoo
 from spo.kube.cache import Cache
 from spo.kube.client import KubeClient
 from spo.kube.errors import NotFoundError
-from spo.manager.webhook_configuration import Json, configuration_name
+from spo.manager.webhook_configuration import Json, configuration_name, stored_bundle
 from spo.names import (
     ADMISSION_FIELD_MANAGER,
     OPERATOR_NAME,
@@ -25,6 +25,8 @@ from spo.names import (
 CONNECT_S: Final = 3.0
 DEFAULT_PORT: Final = 9443
 PORT_NAME: Final = "webhook-server"
+_END: Final = "-----END CERTIFICATE-----"
+"""After it the certificates of those who issued the first one may follow."""
 _LABELS: Final = {"app": OPERATOR_NAME}
 
 
@@ -58,27 +60,21 @@ class ConfigurationStore:
     """See :class:`spo.manager.admission.Configurations`."""
 
     def __init__(
-        self,
-        client: KubeClient,
-        cache: Cache[MutatingWebhookConfiguration],
-        operator_namespace: str,
-        *,
-        inject_from: str = "",
+        self, client: KubeClient, cache: Cache[MutatingWebhookConfiguration], operator_namespace: str
     ) -> None:
-        """Take what it works with.
-
-        Args:
-            inject_from: ``<namespace>/<certificate>`` of cert-manager, which then writes the CA.
-        """
         self._client = client
         self._cache = cache
         self._operator_namespace = operator_namespace
-        self._annotations = {"cert-manager.io/inject-ca-from": inject_from} if inject_from else {}
         self._written: MutatingWebhookConfiguration | None = None
 
     def get(self) -> MutatingWebhookConfiguration | None:
         """The newest state we know, our own write included."""
         return self._written or self._cache.get("", configuration_name(self._operator_namespace))
+
+    def bundle(self) -> bytes:
+        """PEM of the CAs in it; empty if there are none."""
+        stored = self.get()
+        return stored_bundle(stored.webhooks) if stored else b""
 
     def observed(
         self, _: MutatingWebhookConfiguration | None, new: MutatingWebhookConfiguration | None
@@ -95,7 +91,6 @@ class ConfigurationStore:
         body: Json = {
             "metadata": {
                 "labels": _LABELS,
-                "annotations": self._annotations,
                 "ownerReferences": [{**owner, "uid": namespace.metadata.uid}],
             },
             "webhooks": webhooks,
@@ -156,8 +151,9 @@ class Replicas:
         self._namespace = namespace
 
     async def all_serve(self, certificate: bytes) -> bool:
-        """Whether every replica that may still answer serves the certificate with this PEM."""
-        wanted = ssl.PEM_cert_to_DER_cert(certificate.decode("ascii"))
+        """Whether every replica that may still answer serves the certificate that this PEM begins with."""
+        first, end, _ = certificate.decode("ascii").partition(_END)
+        wanted = ssl.PEM_cert_to_DER_cert(first + end)
         page = await self._client.list_page(_REPLICAS, self._namespace, label_selector=f"name={WEBHOOK_NAME}")
         alive = [one for one in page.items if one.status.phase not in {"Succeeded", "Failed"}]
         if page.unreadable or any(not one.status.pod_i_p for one in alive):

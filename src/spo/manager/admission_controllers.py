@@ -18,13 +18,14 @@ from spo.kube.clock import Clock
 from spo.kube.errors import UnreadableObjectError
 from spo.kube.events import EventRecorder
 from spo.kube.informer import Informer
-from spo.manager.admission import CERTIFICATES, CONFIGURATION, AdmissionReconciler
+from spo.manager.admission import CERTIFICATES, CONFIGURATION, AdmissionReconciler, Keeper
 from spo.manager.admission_api import ConfigurationStore, Replicas, SecretStore
 from spo.manager.admission_condition import AdmissionCondition
 from spo.manager.admission_scope import AdmissionScope
 from spo.manager.bound_pods import BoundPods
 from spo.manager.certificate_process import Issue, issue_in_child
 from spo.manager.certificate_secrets import CertificateKeeper
+from spo.manager.certificate_trust import IssuedElsewhere
 from spo.manager.metrics_certificate import MetricsCertificate
 from spo.manager.object_store import ObjectStore
 from spo.manager.profile_binding import ProfileBindingReconciler
@@ -41,8 +42,6 @@ from spo.names import (
 from spo.settings import ManagerSettings
 
 WORKERS: Final = 4
-CERT_MANAGER_CERTIFICATE: Final = "webhook-cert"
-"""Certificate of cert-manager that the manifests for it define."""
 
 
 class AdmissionControllers:
@@ -67,12 +66,7 @@ class AdmissionControllers:
         self._events = EventRecorder(client, "profilebinding", clock=clock)
         self._pods = BoundPods(client, clock, self._enqueue_bindings, settings.namespaces)
         self._configurations = ConfigurationStore(
-            client,
-            self._configuration.cache,
-            settings.operator_namespace,
-            inject_from=f"{settings.operator_namespace}/{CERT_MANAGER_CERTIFICATE}"
-            if settings.cert_manager
-            else "",
+            client, self._configuration.cache, settings.operator_namespace
         )
         self._admission = self._admission_controller()
         self._of_bindings = self._binding_controller()
@@ -97,7 +91,7 @@ class AdmissionControllers:
             clock=clock,
         )
         ours = (WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE, METRICS_CERTIFICATE)
-        names = () if settings.cert_manager else ours
+        names = (WEBHOOK_CERTIFICATE,) if settings.cert_manager else ours
         self._secrets: list[Informer[ObjectMeta]] = [
             Informer(
                 client,
@@ -137,34 +131,31 @@ class AdmissionControllers:
                 group.create_task(controller.run())
 
     def _admission_controller(self) -> Controller:
-        settings, clock = self._settings, self._clock
-        namespace = settings.operator_namespace
-        secrets = SecretStore(self._client, namespace)
-        metrics = MetricsCertificate(secrets, namespace, self._issue)
-        if settings.cert_manager:
-            metrics.looked_at.set()  # nobody here makes it
-        self.metrics_certificate = metrics.looked_at
-        keeper = CertificateKeeper(
-            secrets,
-            self._scope,
-            Replicas(self._client, namespace).all_serve,
-            namespace,
-            clock,
-            metrics.keep,
-            self._issue,
-        )
         reconciler = AdmissionReconciler(
             self._configurations,
-            None if settings.cert_manager else keeper,
+            self._keeper(),
             self._scope,
             self._namespaces,
             self._options,
-            namespace,
-            clock,
+            self._settings.operator_namespace,
+            self._clock,
         )
-        controller = Controller("admission", reconciler, clock=clock)
+        controller = Controller("admission", reconciler, clock=self._clock)
         reconciler.enqueue = controller.enqueue
         return controller
+
+    def _keeper(self) -> Keeper:
+        namespace = self._settings.operator_namespace
+        secrets = SecretStore(self._client, namespace)
+        metrics = MetricsCertificate(secrets, namespace, self._issue)
+        self.metrics_certificate = metrics.looked_at
+        all_serve = Replicas(self._client, namespace).all_serve
+        if self._settings.cert_manager:
+            metrics.looked_at.set()  # nobody here makes it
+            return IssuedElsewhere(secrets, self._configurations.bundle, all_serve)
+        return CertificateKeeper(
+            secrets, self._scope, all_serve, namespace, self._clock, metrics.keep, self._issue
+        )
 
     def _binding_controller(self) -> Controller:
         store = ObjectStore(self._client, PROFILE_BINDINGS, self._bindings.cache, ADMISSION_FIELD_MANAGER)

@@ -18,7 +18,7 @@ class AdmissionScope:
         self._since: dict[tuple[str, str], float] = {}
         self.known = False
         """Whether the configuration was looked at since this manager leads."""
-        self._bundle: tuple[bytes | None, float] | None = None
+        self._bundle: tuple[bytes, float] | None = None
         self._selectors: Mapping[str, LabelSelector] = {}
         self._listeners: list[Callable[[str, str], None]] = []
 
@@ -30,7 +30,7 @@ class AdmissionScope:
         self,
         namespaces: Mapping[str, frozenset[str]],
         selectors: Mapping[str, LabelSelector],
-        bundle: bytes | None,
+        bundle: bytes,
     ) -> None:
         """The configuration is at the API server.
 

@@ -1,6 +1,7 @@
 """Pure: the MutatingWebhookConfiguration that the bindings and recordings of a cluster call for."""
 
 import base64
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -41,8 +42,8 @@ class Admission:
     """Name of a webhook -> namespaces that hold something for it."""
     options: Mapping[str, WebhookOptions]
     """Name of a webhook -> what the user wants of it."""
-    bundle: bytes | None
-    """PEM of the CAs to trust; ``None``: somebody else puts them in."""
+    bundle: bytes
+    """PEM of the CAs to trust; empty: those that the API server's machine trusts."""
 
 
 def configuration_name(operator_namespace: str) -> str:
@@ -74,6 +75,15 @@ def wanted_webhooks(admission: Admission) -> list[Json]:
             twin = f"{OPERATOR_PREFIX}{name}"
             entries.append(_entry(admission, twin, path, operations, _in({own}), _OWN_PODS))
     return entries
+
+
+def stored_bundle(webhooks: list[Json]) -> bytes:
+    """PEM of the CAs that stored entries of ours trust; empty if they name none."""
+    for entry in webhooks:
+        if entry.get("name", "").removeprefix(OPERATOR_PREFIX) in {name for name, _, _ in _WEBHOOKS}:
+            with contextlib.suppress(ValueError):
+                return base64.b64decode(entry.get("clientConfig", {}).get("caBundle") or "")
+    return b""
 
 
 def is_held(stored: list[Json], wanted: list[Json]) -> bool:
@@ -119,7 +129,7 @@ def _entry(
         "port": SERVICE_PORT,
     }
     client: Json = {"service": service}
-    if admission.bundle is not None:
+    if admission.bundle:
         client["caBundle"] = base64.b64encode(admission.bundle).decode()
     if options is not None and options.object_selector is not None:
         object_selector = _json(options.object_selector)

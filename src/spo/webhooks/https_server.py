@@ -16,6 +16,10 @@ from spo.webhooks.http_connection import Answerer, Connection, HttpLimits
 log = klog.get("webhook")
 
 
+FIRST_REQUEST_S: Final = 0.5
+"""How long a server that no longer listens waits for the first requests of its last connections."""
+
+
 class CannotServeError(SpoError):
     """The address of the webhook server cannot be used."""
 
@@ -122,6 +126,9 @@ class HttpsServer:
         log.info("Leaving", connections=len(self._connections))
         try:
             await self._sleep(self._drain_times.leave_s)
+            server.close()
+            # Whoever has just connected is about to send something.
+            await self._sleep(min(self._drain_times.leave_s, FIRST_REQUEST_S))
         finally:
             server.close()
             for connection in list(self._connections):

@@ -34,7 +34,7 @@ class Webhook:
             field_selector=f"metadata.name={settings.certificate}",
             clock=clock,
         )
-        self._certificate = ServingCertificate()
+        self._certificate = ServingCertificate(clock)
         self.reviewer: Final = Reviewer(self._rules, settings.operator_namespace, time.time)
         self.server: Final = HttpsServer(
             settings.host,

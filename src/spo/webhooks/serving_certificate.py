@@ -6,9 +6,14 @@ import ssl
 from typing import Final
 
 from spo import klog
-from spo.api.secret import CERTIFICATE, KEY, Secret
+from spo.api.secret import AUTHORITY, CERTIFICATE, KEY, Secret
+from spo.kube.clock import SYSTEM_CLOCK, Clock, Timer
 
 log = klog.get("webhook-certificate")
+
+
+TRUST_S: Final = 4.0
+"""How long a certificate of another CA waits: API servers must trust it before they see it."""
 
 
 class ServingCertificate:
@@ -18,7 +23,10 @@ class ServingCertificate:
     that holds no usable pair changes nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._waiting: Timer | None = None
+        self._authority: bytes | None = None
         self.context: Final = _server_context()
         self.loaded: Final = asyncio.Event()
         """Set once there is a certificate to serve."""
@@ -30,6 +38,17 @@ class ServingCertificate:
         if new is None:
             log.warning("The Secret of the certificate is gone; serving goes on with the last one")
             return
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        authority = new.data.get(AUTHORITY)
+        if self._authority is None or authority is None or authority == self._authority:
+            self._take(new)
+            return
+        log.info("Another CA has issued the certificate: it is served in a moment", secret=new.metadata.name)
+        self._waiting = self._clock.call_later(TRUST_S, lambda: self._take(new))
+
+    def _take(self, new: Secret) -> None:
         try:
             self._load(new.data.get(CERTIFICATE, b""), new.data.get(KEY, b""))
         except (ssl.SSLError, OSError) as error:
@@ -37,6 +56,7 @@ class ServingCertificate:
             log.error("Cannot use the certificate", error=error, secret=new.metadata.name)
             return
         self.problem = ""
+        self._authority = new.data.get(AUTHORITY)
         self.loaded.set()
         log.info("Certificate loaded", secret=new.metadata.name, version=new.metadata.resource_version)
 

@@ -1,6 +1,7 @@
 """What the manager does for bindings and recordings, on a small API server and a clock moved by hand."""
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,12 +13,14 @@ from spo.api.profile_binding import PROFILE_BINDINGS
 from spo.api.profile_recording import PROFILE_RECORDINGS
 from spo.api.resource import Resource
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
+from spo.api.secret import SECRETS
 from spo.api.spod import SPODS
 from spo.api.webhook_configuration import WEBHOOK_CONFIGURATIONS
 from spo.kube.informer import Informer
 from spo.manager.admission_controllers import AdmissionControllers
 from spo.manager.certificate_process import issue_here
-from spo.names import OPERATOR_NAME, WEBHOOK_CONFIGURATION
+from spo.manager.certificates import new_authority
+from spo.names import OPERATOR_NAME, WEBHOOK_CERTIFICATE, WEBHOOK_CONFIGURATION
 from spo.settings import ManagerSettings
 from tests.fakes.api_server_in_process import in_process_client
 from tests.fakes.clock import FakeClock
@@ -280,11 +283,17 @@ async def test_manager_that_takes_over_writes_nothing_new(cluster: Cluster) -> N
 async def test_with_cert_manager_no_certificate_is_made(cluster: Cluster) -> None:
     await cluster.start(cert_manager=True)
     await cluster.bind()
-    stored = cluster.stored(WEBHOOK_CONFIGURATIONS, WEBHOOK_CONFIGURATION)
-    annotation = stored["metadata"]["annotations"]["cert-manager.io/inject-ca-from"]
-    assert annotation == f"{OPERATOR_NAME}/webhook-cert"
-    assert "caBundle" not in stored["webhooks"][0]["clientConfig"]
     assert cluster.all(f"/api/v1/namespaces/{OPERATOR_NAME}/secrets") == []
+    assert cluster.ready()[:2] == ("False", "AdmissionPending")  # nobody would be trusted
+    ca = new_authority(cluster.clock.now()).certificate
+    pair = {"tls.crt": ca, "tls.key": b"k", "ca.crt": ca}
+    data = {key: base64.b64encode(value).decode() for key, value in pair.items()}
+    await cluster.create(SECRETS, WEBHOOK_CERTIFICATE, OPERATOR_NAME, data=data)
+    stored = cluster.stored(WEBHOOK_CONFIGURATIONS, WEBHOOK_CONFIGURATION)
+    assert base64.b64decode(stored["webhooks"][0]["clientConfig"]["caBundle"]) == ca
+    await cluster.advance(3)
+    assert cluster.ready()[:2] == ("True", "AdmissionActive")
+    assert len(cluster.all(f"/api/v1/namespaces/{OPERATOR_NAME}/secrets")) == 1
 
 
 async def test_binding_deleted_and_made_anew_keeps_no_old_state(cluster: Cluster) -> None:
