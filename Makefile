@@ -62,8 +62,9 @@ format: ## Rewrite the sources in the project's format
 	.venv/bin/ruff format $(SOURCES)
 	.venv/bin/ruff check --fix $(SOURCES)
 
-generate: ## Write generated files again: CRDs, syscall tables
+generate: ## Write generated files again: CRDs, manifests, syscall tables
 	$(PYTHON) tools/generate_crds.py
+	$(PYTHON) tools/generate_manifests.py
 	$(PYTHON) tools/generate_syscall_tables.py
 
 replay: setup ## Print which recorded scenarios onenode answers as a real API server did

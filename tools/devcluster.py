@@ -20,12 +20,7 @@ from spo.manager.spod.installation import pin_root
 
 ROOT = Path(__file__).resolve().parent.parent
 KUBECTL = ROOT / ".venv/bin/kubectl"
-OPERATOR_MANIFEST = ROOT / "deploy/onenode/operator.yaml"
-OPERATOR_MANIFESTS = (
-    OPERATOR_MANIFEST,
-    ROOT / "deploy/onenode/metrics.yaml",
-    ROOT / "deploy/onenode/webhook.yaml",
-)
+OPERATOR_OVERLAY = ROOT / "deploy/overlays/onenode"
 OPERATOR_NAMESPACE = "security-profiles-operator"
 SECCOMP_ROOT = "var/lib/kubelet/seccomp"
 OPERATOR_ROOT = "var/lib/security-profiles-operator"
@@ -56,8 +51,9 @@ def operator_objects(node_root: Path) -> list[dict[str, Any]]:
 
     Such a cluster has neighbours on this machine, so its processes also get ports of their own.
     """
-    texts = [manifest.read_text() for manifest in OPERATOR_MANIFESTS]
-    objects = [item for text in texts for item in yaml.safe_load_all(text) if item]
+    command = (str(KUBECTL), "kustomize", str(OPERATOR_OVERLAY))
+    text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    objects = [item for item in yaml.safe_load_all(text) if item]
     if node_root != Path("/"):
         for item in objects:
             if item["kind"] == "Deployment":
@@ -145,9 +141,13 @@ class DevCluster:
             f"--port={self.port}",
         )
 
+    def build_image(self) -> None:
+        """Make the operator's image unless it is current."""
+        self._run((sys.executable, str(ROOT / "tools/dev_image.py")))
+
     def start_operator(self) -> None:
         """Build the image if needed, apply the operator's objects, wait until all workloads are ready."""
-        self._run((sys.executable, str(ROOT / "tools/dev_image.py")))
+        self.build_image()
         self.apply(*operator_objects(self.node_root))
         where = (f"--namespace={OPERATOR_NAMESPACE}", "--timeout=60s")
         for name in ("security-profiles-operator", "security-profiles-operator-webhook"):

@@ -168,5 +168,10 @@ def builtin_resources() -> list[Resource]:
         ),
         *admission_resources(),
         *authorization_resources(),
+        # Stored only: the machine's own firewall is left alone.
+        _resource(
+            "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies",
+            short_names=("netpol",), plain_selectors=True,
+        ),
         _resource("coordination.k8s.io", "v1", "Lease", "leases", plain_selectors=True),
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tools.devcluster import KUBECTL, OPERATOR_MANIFEST, DevCluster, free_port
+from tools.devcluster import KUBECTL, DevCluster, free_port, operator_objects
 
 pytestmark = pytest.mark.root
 
@@ -43,8 +43,7 @@ def cluster() -> Iterator[DevCluster]:
     made = DevCluster(state=folder / "state", node_root=folder / "node", port=free_port(), node_name="n1")
     made.start_api()
     try:
-        manifest = yaml.safe_load_all(OPERATOR_MANIFEST.read_text())
-        rights = [item for item in manifest if item["kind"] not in {"DaemonSet", "Deployment"}]
+        rights = [item for item in operator_objects(made.node_root) if item["kind"] != "Deployment"]
         made.apply(*rights, *_fixtures())
         yield made
     finally:
@@ -237,7 +236,8 @@ RIGHTS = {
         ("t", "pods"): "list watch",
         ("", "nodes"): "list watch",
         (OPERATOR, STATUSES): "list watch",
-        (OPERATOR, "leases.coordination.k8s.io"): "get create patch",
+        # Read and change the one of its name only.
+        (OPERATOR, "leases.coordination.k8s.io"): "create",
     },
 }
 VERBS = "get list watch create update patch delete deletecollection"
