@@ -33,7 +33,7 @@ def test_help_of_every_command_has_an_example_and_the_line_of_the_group(
 def test_aliases_lead_to_the_same_commands() -> None:
     aliases = {entry.alias: entry.name for entry in ENTRIES if entry.alias}
 
-    assert set(NAMES) - set(aliases.values()) == {"completion", "hook", "recording"}
+    assert set(NAMES) - set(aliases.values()) == {"cluster", "completion", "hook", "recording"}
     assert aliases["rm"] == "remove"
     for alias, name in aliases.items():
         assert cli.get_command(CONTEXT, alias) is cli.get_command(CONTEXT, name)

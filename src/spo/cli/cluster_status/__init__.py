@@ -1,0 +1,1 @@
+"""``spoc cluster status``: facts are read, findings follow from facts, a report shows them."""
