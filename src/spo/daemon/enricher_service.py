@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -96,6 +96,7 @@ class EnricherSide:
     """The part of the daemon that serves the enricher: its own look at the pods of the node, and the socket.
 
     Args:
+        namespaces: whose pods are told apart; none: all.
         observe: see :data:`Observer`.
         merged: see :class:`AuditMetrics`.
     """
@@ -107,13 +108,19 @@ class EnricherSide:
         socket: Path,
         registry: CollectorRegistry,
         *,
+        namespaces: Sequence[str] = (),
         observe: Observer | None = None,
         merged: Counter | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         directory = ContainerDirectory()
         self._pods: Informer[PodContainers] = Informer(
-            client, ENRICHER_PODS, project=project_pod, field_selector=f"spec.nodeName={node}", clock=clock
+            client,
+            ENRICHER_PODS,
+            namespaces,
+            project=project_pod,
+            field_selector=f"spec.nodeName={node}",
+            clock=clock,
         )
         self._pods.add_listener(directory.observed)
         self._service = EnricherService(

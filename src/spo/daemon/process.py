@@ -82,9 +82,14 @@ class Daemon:
             client, SECCOMP_PROFILES, settings.namespaces, clock=clock
         )
         self._profiles.add_index(BASE_INDEX, base_of)
-        # Pods of all namespaces: any of them may cite any profile.
+        # Pods of all namespaces may cite a profile; who is restricted to some has no right to see others.
         self._pods: Informer[References] = Informer(
-            client, PODS, project=project_pod, field_selector=f"spec.nodeName={node}", clock=clock
+            client,
+            PODS,
+            settings.namespaces,
+            project=project_pod,
+            field_selector=f"spec.nodeName={node}",
+            clock=clock,
         )
         self._pods.add_index(REFERENCE_INDEX, lambda references: references)
         self._own_status: Informer[SecurityProfileNodeStatus] = Informer(
@@ -206,7 +211,14 @@ async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:
         parts = [daemon.run, health.run, _endpoint(client, settings, runtime, registry).run]
         if settings.enricher_socket is not None:
             socket = Path(settings.enricher_socket)
-            enricher = EnricherSide(client, settings.node_name, socket, registry, merged=recording.merged)
+            enricher = EnricherSide(
+                client,
+                settings.node_name,
+                socket,
+                registry,
+                namespaces=settings.namespaces,
+                merged=recording.merged,
+            )
             parts.append(enricher.run)
         await run_until_stopped(*parts)
 

@@ -20,6 +20,7 @@ from spo.manager.admission_controllers import AdmissionControllers
 from spo.manager.cluster_view import REFERENCE_INDEX, SPOD_INDEX, ClusterView, references_of, spod_node_of
 from spo.manager.fresh_references import FreshReferences, list_references
 from spo.manager.liveness import NodeLiveness
+from spo.manager.polled_nodes import PolledNodes
 from spo.manager.profile_store import ProfileStore
 from spo.manager.recording.process import RecordingControllers
 from spo.manager.records import (
@@ -66,8 +67,13 @@ class Manager:
         admission = AdmissionControllers(self._client, self._settings, informers.profiles, self._clock)
         recordings = RecordingControllers(self._client, informers.profiles, admission.recordings, self._clock)
         spods = SpodControllers(self._client, self._settings, self._clock)
-        monitor = MonitorControllers(self._client, self._settings.operator_namespace, self._clock)
-        profiles = self._controller(informers)
+        monitor = MonitorControllers(
+            self._client,
+            self._settings.operator_namespace,
+            self._clock,
+            is_restricted=bool(self._settings.namespaces),
+        )
+        profiles, nodes = self._controller(informers)
         for part in (admission, recordings, spods, monitor):
             self.metrics.follow(part.controllers)
         self.metrics.follow((profiles,))
@@ -85,6 +91,8 @@ class Manager:
             group.create_task(self._make_daemons(spods, admission.metrics_certificate))
             group.create_task(recordings.run())
             group.create_task(monitor.run())
+            if nodes is not None:
+                group.create_task(nodes.run())
             await profiles.run()
 
     async def _make_daemons(self, spods: SpodControllers, certificate: asyncio.Event) -> None:
@@ -94,7 +102,7 @@ class Manager:
                 await certificate.wait()
         await spods.run()
 
-    def _controller(self, informers: "_Informers") -> Controller:
+    def _controller(self, informers: "_Informers") -> tuple[Controller, PolledNodes | None]:
         settings, clock = self._settings, self._clock
         liveness = NodeLiveness(settings.node_gone_after_s)
         view = ClusterView(
@@ -105,12 +113,18 @@ class Manager:
         reconciler = SeccompProfileReconciler(store, view, fresh.after_now, clock)
         controller = Controller("nodestatus", reconciler, workers=WORKERS, clock=clock)
         wakeups = Wakeups(controller.enqueue, informers.profiles.cache, view, liveness, clock)
-        informers.nodes.add_listener(wakeups.node_changed)
+        nodes = None
+        if informers.nodes is not None:
+            informers.nodes.add_listener(wakeups.node_changed)
+        else:
+            reports = informers.reports
+            nodes = PolledNodes(self._client, reports.cache.list, wakeups.node_changed, clock)
+            reports.add_listener(nodes.report_changed)
         informers.pods.add_listener(wakeups.pod_changed)
         informers.reports.add_listener(wakeups.report_changed)
         informers.profiles.add_listener(wakeups.profile_changed)
         informers.profiles.add_unreadable_listener(lambda key: controller.enqueue(Request(*key)))
-        return controller
+        return controller, nodes
 
 
 class _Informers:
@@ -132,8 +146,12 @@ class _Informers:
         )
         self.pods.add_index(REFERENCE_INDEX, references_of)
         self.pods.add_index(SPOD_INDEX, spod_node_of)
-        self.nodes: Informer[NodeState] = Informer(client, NODES, project=project_node, clock=clock)
-        self.all = (self.profiles, self.reports, self.pods, self.nodes)
+        # Who looks after some namespaces only has no right to list nodes.
+        self.nodes: Informer[NodeState] | None = (
+            None if settings.namespaces else Informer(client, NODES, project=project_node, clock=clock)
+        )
+        followed: tuple[Informer[Any], ...] = (self.profiles, self.reports, self.pods)
+        self.all = followed if self.nodes is None else (*followed, self.nodes)
 
 
 async def run_manager(client: KubeClient, settings: ManagerSettings) -> None:

@@ -107,15 +107,19 @@ class ServiceMonitorReconciler:
         try:
             present = await self._client.get(SERVICE_MONITORS, SERVICE_MONITOR, self._namespace)
         except NotFoundError:
-            log.info("Deploying operator service monitor")
+            doing = "Deploying operator service monitor"
         else:
             if _holds(present.spec, spec):
                 return Result(LOOK_AGAIN_S)
-            log.info("Updating operator service monitor")
+            doing = "Updating operator service monitor"
         body = {"metadata": {"labels": {"app": OPERATOR_NAME}}, "spec": spec}
-        await self._client.apply(
-            SERVICE_MONITORS, body, SERVICE_MONITOR, self._namespace, field_manager=MANAGER_FIELD_MANAGER
-        )
+        try:
+            await self._client.apply(
+                SERVICE_MONITORS, body, SERVICE_MONITOR, self._namespace, field_manager=MANAGER_FIELD_MANAGER
+            )
+        except NotFoundError:
+            return Result(LOOK_AGAIN_S)  # the kind is not served
+        log.info(doing)
         return Result(LOOK_AGAIN_S)
 
 
@@ -129,13 +133,20 @@ def _holds(stored: object, wanted: object) -> bool:
 
 
 class MonitorControllers:
-    """The work of the leader for the Prometheus Operator; made anew each time it leads."""
+    """The work of the leader for the Prometheus Operator; made anew each time it leads.
 
-    def __init__(self, client: KubeClient, namespace: str, clock: Clock) -> None:
+    Args:
+        is_restricted: no right to see definitions of kinds; then we just try, now and then.
+    """
+
+    def __init__(
+        self, client: KubeClient, namespace: str, clock: Clock, *, is_restricted: bool = False
+    ) -> None:
+        self._is_restricted = is_restricted
         self._crds: Informer[Crd] = Informer(
             client, CRDS, field_selector=f"metadata.name={PLURAL}.{GROUP}", clock=clock
         )
-        self.informers: tuple[Informer[Any], ...] = (self._crds,)
+        self.informers: tuple[Informer[Any], ...] = () if is_restricted else (self._crds,)
         reconciler = ServiceMonitorReconciler(client, namespace, self._is_served)
         self._controller = Controller("servicemonitor", reconciler, clock=clock)
 
@@ -154,7 +165,7 @@ class MonitorControllers:
         self._controller.enqueue(Request("", SERVICE_MONITOR))
 
     def _is_served(self) -> bool:
-        return any(
+        return self._is_restricted or any(
             condition.type == "Established" and condition.status == "True"
             for crd in self._crds.cache.list()
             for condition in crd.status.conditions

@@ -123,3 +123,15 @@ async def test_what_is_right_is_not_written_again(world: World) -> None:
     await world.settle()
 
     assert world.writes() == before
+
+
+async def test_without_a_right_to_see_kinds_it_is_tried() -> None:
+    world = World()
+    world.controllers = MonitorControllers(world.client, NAMESPACE, world.clock, is_restricted=True)
+    running = asyncio.create_task(world.run())
+    await world.settle()
+    assert not any("customresourcedefinitions" in one.path for one in world.transport.requests)
+    assert await world.monitor() is not None
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
