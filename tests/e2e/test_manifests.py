@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.e2e.cluster import BUSYBOX, Cluster, Namespace, pod, seccomp_profile
 from tools.devcluster import OPERATOR_NAMESPACE, ROOT, DevCluster, free_port
 
 RUNNING_S = 30.0
@@ -77,3 +78,69 @@ def test_one_file_makes_a_running_operator(empty: DevCluster) -> None:
         OPERATOR_NAMESPACE,
         "--timeout=30s",
     )
+
+
+WATCHED, ELSEWHERE = "watched", "elsewhere"
+
+
+def test_one_namespace_is_looked_after_and_no_other(empty: DevCluster) -> None:
+    for name in (WATCHED, ELSEWHERE):
+        empty.kubectl("create", "namespace", name)
+    empty.kubectl("apply", "-f", "-", stdin=manifest(empty, "namespace-operator.yaml", WATCHED))
+    wait_running(empty, WATCHED)
+    cluster = Cluster(str(empty.kubeconfig), empty.node_root, own=True)
+    watched, elsewhere = Namespace(cluster, WATCHED), Namespace(cluster, ELSEWHERE)
+    elsewhere.apply(seccomp_profile("p"))
+    watched.apply(seccomp_profile("p"))
+    watched.wait_ready("p")
+    assert watched.file("p").exists()
+    assert elsewhere.status("p") == {}
+    assert not elsewhere.file("p").exists()
+
+    _bind_and_check(watched)
+    watched.kubectl("delete", "profilebinding,pods", "--all", "--timeout=30s")
+    watched.kubectl("delete", "seccompprofile", "p", "--timeout=30s")
+    assert not watched.file("p").exists()
+    _check_rights(cluster)
+    for part in ("deployment/security-profiles-operator", "daemonset/spod"):
+        log = cluster.run("-n", OPERATOR_NAMESPACE, "logs", part, "--tail=-1").stdout
+        assert "is forbidden" not in log, [line for line in log.splitlines() if "is forbidden" in line][:3]
+
+
+def _bind_and_check(namespace: Namespace) -> None:
+    """The webhooks work: their configuration was filled in, with no right to make one."""
+    binding = {
+        "apiVersion": "security-profiles-operator.x-k8s.io/v1alpha1",
+        "kind": "ProfileBinding",
+        "metadata": {"name": "b"},
+        "spec": {"profileRef": {"kind": "SeccompProfile", "name": "p"}, "image": BUSYBOX},
+    }
+    namespace.apply(binding)
+    namespace.kubectl("wait", "--for=condition=ready", "--timeout=30s", "profilebinding/b")
+    namespace.apply(pod("bound", "sleep", "600"))
+    profile = namespace.get("pod", "bound")["spec"]["containers"][0]["securityContext"]["seccompProfile"]
+    assert profile == {"type": "Localhost", "localhostProfile": f"operator/{WATCHED}/p.json"}
+
+
+def _check_rights(cluster: Cluster) -> None:
+    """No account may do anything elsewhere, nor more than the few things that have no namespace."""
+    for account in ("security-profiles-operator", "spod", "security-profiles-operator-webhook"):
+        who = f"--as=system:serviceaccount:{OPERATOR_NAMESPACE}:{account}"
+        listed = cluster.run("auth", "can-i", "--list", who, "-n", ELSEWHERE, "--no-headers").stdout
+        found = {line.split()[0] for line in listed.splitlines()}
+        allowed = {
+            "nodes",
+            "tokenreviews.authentication.k8s.io",
+            "subjectaccessreviews.authorization.k8s.io",
+            "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+        }
+        own = {name for name in found if name.startswith(("selfsubject", "[", "/"))}
+        assert found - own <= allowed, f"{account}: {sorted(found - own - allowed)}"
+        for verb, resource in (
+            ("list", "nodes"),
+            ("list", "seccompprofiles"),
+            ("list", "pods"),
+            ("get", "secrets"),
+        ):
+            answer = cluster.run("auth", "can-i", verb, resource, who, "-n", ELSEWHERE).stdout.strip()
+            assert answer == "no", f"{account} may {verb} {resource}"
