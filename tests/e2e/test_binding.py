@@ -1,53 +1,29 @@
 """Bindings: new pods get the profile without naming it, or are refused, and nobody else is held up."""
 
-import base64
 import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 import yaml
 
-from tests.e2e.cluster import BUSYBOX, DEADLINE_S, Namespace, pod, refusing, seccomp_profile
+from tests.e2e.bound import (
+    WEBHOOK,
+    binding,
+    bound_namespace,
+    only_own,
+    path,
+    profiles_of,
+    secret,
+    trusted,
+    wait_active,
+)
+from tests.e2e.breaking import OPERATOR
+from tests.e2e.cluster import BUSYBOX, Namespace, pod, seccomp_profile
 from tools.devcluster import KUBECTL
 
-OPERATOR = "security-profiles-operator"
-WEBHOOK = "deployment/security-profiles-operator-webhook"
 TRY_MKDIR = ("sh", "-c", "mkdir /tmp/x && echo made; grep Seccomp: /proc/self/status; exec sleep 600")
-MUTATING = "mutatingwebhookconfiguration/spo-mutating-webhook-configuration"
-
-
-def binding(name: str, profile: str, image: str = BUSYBOX, **spec: Any) -> dict[str, Any]:
-    reference = {"kind": "SeccompProfile", "name": profile}
-    return {
-        "apiVersion": "security-profiles-operator.x-k8s.io/v1alpha1",
-        "kind": "ProfileBinding",
-        "metadata": {"name": name},
-        "spec": {"profileRef": reference, "image": image, **spec},
-    }
-
-
-def wait_active(namespace: Namespace, name: str, kind: str = "profilebinding") -> None:
-    namespace.kubectl("wait", "--for=condition=ready", f"--timeout={DEADLINE_S:.0f}s", f"{kind}/{name}")
-
-
-def bound_namespace(namespace: Namespace, **spec: Any) -> None:
-    """A namespace in which busybox may not make directories."""
-    namespace.apply(seccomp_profile("no-mkdir", syscalls=refusing("mkdir", "mkdirat")))
-    namespace.wait_ready("no-mkdir")
-    namespace.apply(binding("strict", "no-mkdir", **spec))
-    wait_active(namespace, "strict")
-
-
-def profiles_of(made: dict[str, Any], field: str = "containers") -> list[str | None]:
-    contexts = [one.get("securityContext", {}) for one in made["spec"].get(field, [])]
-    return [context.get("seccompProfile", {}).get("localhostProfile") for context in contexts]
-
-
-def path(namespace: Namespace, profile: str = "no-mkdir") -> str:
-    return f"operator/{namespace.name}/{profile}.json"
 
 
 def test_pod_with_the_image_runs_under_the_profile(namespace: Namespace) -> None:
@@ -212,11 +188,6 @@ def webhook_scaled_to_zero(namespace: Namespace) -> Iterator[None]:
         operator.kubectl("rollout", "status", WEBHOOK, "--timeout=60s")
 
 
-def only_own(namespace: Namespace) -> None:
-    if not namespace.cluster.own:
-        pytest.skip("takes the webhooks of the cluster down")
-
-
 def test_without_webhook_only_new_pods_of_bound_namespaces_wait(namespace: Namespace) -> None:
     only_own(namespace)
     bound_namespace(namespace)
@@ -276,18 +247,6 @@ def test_restart_of_the_webhook_among_500_new_pods_loses_no_binding(namespace: N
     pods = json.loads(namespace.kubectl("get", "pods", "--output=json"))["items"]
     assert len(pods) == created > 0
     assert {tuple(profiles_of(one)) for one in pods} == {(path(namespace),)}
-
-
-def secret(namespace: Namespace, name: str) -> dict[str, bytes]:
-    data = Namespace(namespace.cluster, OPERATOR).get("secret", name)["data"]
-    return {key: base64.b64decode(value) for key, value in data.items()}
-
-
-def trusted(namespace: Namespace) -> bytes:
-    shown = namespace.kubectl("get", MUTATING, "--output=json")
-    found = {entry["clientConfig"]["caBundle"] for entry in json.loads(shown)["webhooks"]}
-    assert len(found) == 1
-    return base64.b64decode(found.pop())
 
 
 def test_new_ca_and_certificate_come_without_a_refused_pod(namespace: Namespace) -> None:

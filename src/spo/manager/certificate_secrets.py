@@ -4,6 +4,7 @@ A new CA is first trusted beside the old one, then it issues the serving certifi
 when every replica serves what the new one issued.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final, Protocol
@@ -18,6 +19,7 @@ from spo.errors import TerminalError
 from spo.kube.clock import Clock
 from spo.manager.admission_scope import AdmissionScope
 from spo.manager.certificate_process import CertificateOrder, Issue, issue_here
+from spo.manager.certificate_trust import UnusableCertificateError, certificates_in
 from spo.manager.certificates import (
     CertificateFacts,
     Issued,
@@ -33,7 +35,7 @@ PREVIOUS: Final = "previous.crt"
 
 CHECK_S: Final = 3600.0
 WAIT_FOR_TRUST_S: Final = 1.0
-WAIT_FOR_REPLICAS_S: Final = 5.0
+WAIT_FOR_REPLICAS_S: Final = 2.0
 
 
 class UnusableAuthorityError(TerminalError):
@@ -104,7 +106,7 @@ class CertificateKeeper:
     async def _keep(self, now: datetime) -> tuple[Secret, Result]:
         """Look at the CA and the certificate of the webhooks."""
         serving = await self._secrets.get(WEBHOOK_CERTIFICATE)
-        authority = await self._authority(serving, now)
+        authority = await self._trust_issuer(serving, await self._authority(serving, now))
         previous = authority.data.get(PREVIOUS, b"")
         self.bundle = authority.data[CERTIFICATE] + previous
         problem = self._problem(serving, authority, now)
@@ -136,6 +138,21 @@ class CertificateKeeper:
         if _is_certificate(old):
             data[PREVIOUS] = old
         return await self._secrets.write(secret_of(WEBHOOK_AUTHORITY, data, issued.facts))
+
+    async def _trust_issuer(self, serving: Secret | None, authority: Secret) -> Secret:
+        """What somebody else has issued, as cert-manager does, is still served while ours takes its place."""
+        if serving is None or PREVIOUS in authority.data:
+            return authority
+        issuer = serving.data.get(AUTHORITY, b"")
+        made = facts_from(serving.metadata.annotations.get(CERTIFICATE_ANNOTATION, ""))
+        ours = made is not None and made.digest == digest_of(serving.data.get(CERTIFICATE, b""))
+        if ours or not _is_certificate(issuer) or issuer == authority.data[CERTIFICATE]:
+            return authority
+        facts = facts_from(authority.metadata.annotations[CERTIFICATE_ANNOTATION])
+        if facts is None:
+            return authority
+        data = {**authority.data, PREVIOUS: issuer}
+        return await self._secrets.write(secret_of(WEBHOOK_AUTHORITY, data, facts))
 
     def _problem(self, serving: Secret | None, authority: Secret, now: datetime) -> str:
         return problem_of(serving, now, digest_of(authority.data[CERTIFICATE]), self._names)
@@ -185,8 +202,10 @@ async def issued_by(issue: Issue, authority: Secret, names: tuple[str, ...], now
 
 
 def _is_certificate(pem: bytes) -> bool:
-    """Whether it looks like one; the API server refuses a bundle that is none."""
-    return pem.startswith(b"-----BEGIN CERTIFICATE-----\n") and pem.endswith(b"-----END CERTIFICATE-----\n")
+    """Whether it is one; the API server refuses a bundle that holds anything else."""
+    with contextlib.suppress(UnusableCertificateError):
+        return bool(certificates_in(pem))
+    return False
 
 
 def secret_of(name: str, data: dict[str, bytes], facts: CertificateFacts) -> Secret:

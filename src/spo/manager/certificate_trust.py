@@ -17,7 +17,7 @@ from spo.names import WEBHOOK_CERTIFICATE
 
 log = klog.get("certificates")
 
-RECHECK_S: Final = 5.0
+RECHECK_S: Final = 2.0
 """How often replicas are asked whether they still serve what an earlier CA has issued."""
 MAX_TRUSTED: Final = 8
 """CAs in the bundle, the newest first; an issuer that makes a new one each minute must not fill it."""
@@ -78,7 +78,7 @@ class IssuedElsewhere:
         if secret is None or not certificate:
             self.bundle = self.bundle or self._stored() or None  # replicas go on with the last one
             return DONE  # comes back when it is there
-        current = _certificates(secret.data.get(AUTHORITY, b""))
+        current = certificates_in(secret.data.get(AUTHORITY, b""))
         before = _BLOCK.findall(self._stored() if self.bundle is None else self.bundle)
         earlier = [one for one in before if one not in current]
         if current and earlier and not await self._all_serve(certificate):
@@ -94,8 +94,12 @@ class IssuedElsewhere:
         self.bundle = bundle
 
 
-def _certificates(pem: bytes) -> list[bytes]:
-    """The certificates in a PEM file, one by one; none if it is empty: some issuers tell no CA."""
+def certificates_in(pem: bytes) -> list[bytes]:
+    """The certificates in a PEM file, one by one; none if it is empty: some issuers tell no CA.
+
+    Raises:
+        UnusableCertificateError: there is something else in it.
+    """
     if not pem.strip():
         return []
     blocks = _BLOCK.findall(pem.replace(b"\r\n", b"\n").rstrip() + b"\n")

@@ -9,7 +9,7 @@ from spo.api.meta import ObjectMeta
 from spo.api.secret import Secret
 from spo.manager.admission_scope import SETTLE_S, AdmissionScope
 from spo.manager.certificate_secrets import PREVIOUS, CertificateKeeper, UnusableAuthorityError
-from spo.manager.certificates import AUTHORITY_DAYS, SERVER_DAYS
+from spo.manager.certificates import AUTHORITY_DAYS, SERVER_DAYS, new_authority
 from spo.names import WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE
 from tests.fakes.clock import FakeClock
 
@@ -44,6 +44,7 @@ class World:
         return all(one == certificate for one in self.served)
 
     def store_configuration(self) -> None:
+        assert self.keeper.bundle is not None
         self.scope.stored({}, {}, self.keeper.bundle)
 
     def certificate(self, name: str) -> bytes:
@@ -165,3 +166,36 @@ async def test_key_that_is_not_the_cas_is_one_clear_error(world: World) -> None:
     )
     with pytest.raises(UnusableAuthorityError, match=r"Secret webhook-ca: .*; delete it to get a new CA"):
         await world.keeper.reconcile()
+
+
+async def test_what_another_issuer_made_is_trusted_until_ours_is_served(world: World) -> None:
+    ours, theirs = world.certificate(WEBHOOK_AUTHORITY), new_authority(world.clock.now()).certificate
+    data = {"tls.crt": b"leaf", "tls.key": b"key", "ca.crt": theirs}
+    world.secrets.stored[WEBHOOK_CERTIFICATE] = Secret(
+        metadata=ObjectMeta(name=WEBHOOK_CERTIFICATE), data=data
+    )
+    world.served = [b"leaf"]
+    world.secrets.writes.clear()
+    await world.keeper.reconcile()
+    assert world.keeper.bundle == ours + theirs
+    assert world.secrets.writes == [WEBHOOK_AUTHORITY]  # first all must know whom to trust
+    world.store_configuration()
+    await world.clock.advance(SETTLE_S)
+    await world.keeper.reconcile()
+    assert world.secrets.writes == [WEBHOOK_AUTHORITY, WEBHOOK_CERTIFICATE]
+    await world.keeper.reconcile()
+    assert world.keeper.bundle == ours + theirs  # a replica has not followed
+    world.served = [world.certificate(WEBHOOK_CERTIFICATE)]
+    await world.settle()
+    assert world.keeper.bundle == ours
+
+
+@pytest.mark.parametrize("junk", [b"x", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+async def test_ca_that_is_none_never_gets_into_the_bundle(world: World, junk: bytes) -> None:
+    data = {"tls.crt": b"leaf", "tls.key": b"key", "ca.crt": junk}
+    world.secrets.stored[WEBHOOK_CERTIFICATE] = Secret(
+        metadata=ObjectMeta(name=WEBHOOK_CERTIFICATE), data=data
+    )
+    await world.settle()
+    assert world.keeper.bundle == world.certificate(WEBHOOK_AUTHORITY)
+    assert world.secrets.stored[WEBHOOK_CERTIFICATE].data["ca.crt"] == world.keeper.bundle

@@ -99,7 +99,7 @@ def daemon(installation: Installation, spec: SpodSpec) -> Json:
         _text("SPO_HEALTH_ADDRESS", f"{installation.health_host}:{installation.health_port}"),
         _text("SPO_METRICS_ADDRESS", f"{installation.metrics_host}:{installation.metrics_port}"),
         *_verbosity(spec),
-        *_profiling(DAEMON, spec),
+        *_profiling(DAEMON, installation, spec),
         *_host_root(installation),
     ]
     if installation.namespaces:
@@ -175,7 +175,7 @@ def selinuxd(installation: Installation, spec: SpodSpec) -> Json:
 
 def log_enricher(installation: Installation, spec: SpodSpec) -> Json:
     """Tells which pod an audit record is about."""
-    environment = [_node_name(), *_verbosity(spec), *_profiling(LOG_ENRICHER, spec)]
+    environment = [_node_name(), *_verbosity(spec), *_profiling(LOG_ENRICHER, installation, spec)]
     if spec.log_enricher_source:
         environment.append(_text("SPO_LOG_ENRICHER_SOURCE", str(spec.log_enricher_source)))
     if installation.shares_machine:
@@ -210,7 +210,7 @@ def bpf_recorder(installation: Installation, spec: SpodSpec) -> Json:
     return {
         **_ours(BPF_RECORDER, installation, spec),
         "args": args,
-        "env": [_node_name(), *_verbosity(spec), *_profiling(BPF_RECORDER, spec)],
+        "env": [_node_name(), *_verbosity(spec), *_profiling(BPF_RECORDER, installation, spec)],
         "volumeMounts": mounts + ([volumes.proc_mount()] if has_proc_volume(spec) else []),
         "securityContext": _root(_RECORDING, confined=False),
         "resources": _resources(("64Mi", "50m", "10Mi"), ("128Mi", "20Mi")),
@@ -317,11 +317,14 @@ def _verbosity(spec: SpodSpec) -> list[Json]:
     return [_text("SPO_VERBOSITY", str(spec.verbosity))]
 
 
-def _profiling(container: str, spec: SpodSpec) -> list[Json]:
+def _profiling(container: str, installation: Installation, spec: SpodSpec) -> list[Json]:
     if not spec.enable_profiling:
         return []
     port = PROFILING_PORTS[container]
-    return [_text("SPO_PROFILING", "true"), _text("SPO_PROFILING_PORT", str(port))]
+    environment = [_text("SPO_PROFILING", "true"), _text("SPO_PROFILING_PORT", str(port))]
+    if installation.metrics_host:  # where not everybody is to read metrics, nobody else gets profiles
+        environment.append(_text("SPO_PROFILING_HOST", installation.metrics_host))
+    return environment
 
 
 def _host_root(installation: Installation) -> list[Json]:
