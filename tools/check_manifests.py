@@ -48,6 +48,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.models:
         lightkube.models.__path__ = [str(options.models / "lightkube/models")]
+        for name in [name for name in sys.modules if name.startswith("lightkube.models.")]:
+            del sys.modules[name]  # lightkube itself has read some of the installed ones
     found = []
     for file in options.files:
         objects = [one for one in yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader) if one]
