@@ -20,6 +20,7 @@ from spo.manager.admission_controllers import AdmissionControllers
 from spo.manager.cluster_view import REFERENCE_INDEX, SPOD_INDEX, ClusterView, references_of, spod_node_of
 from spo.manager.fresh_references import FreshReferences, list_references
 from spo.manager.liveness import NodeLiveness
+from spo.manager.log_profile import LogProfileControllers
 from spo.manager.polled_nodes import PolledNodes
 from spo.manager.profile_store import ProfileStore
 from spo.manager.recording.process import RecordingControllers
@@ -74,7 +75,10 @@ class Manager:
             is_restricted=bool(self._settings.namespaces),
         )
         profiles, nodes = self._controller(informers)
-        for part in (admission, recordings, spods, monitor):
+        log_profile = LogProfileControllers(
+            self._client, self._settings.operator_namespace, admission.recordings, spods.spods, self._clock
+        )
+        for part in (admission, recordings, spods, monitor, log_profile):
             self.metrics.follow(part.controllers)
         self.metrics.follow((profiles,))
         followed: tuple[Informer[Any], ...] = (
@@ -91,6 +95,7 @@ class Manager:
             group.create_task(self._make_daemons(spods, admission.metrics_certificate))
             group.create_task(recordings.run())
             group.create_task(monitor.run())
+            group.create_task(log_profile.run())
             if nodes is not None:
                 group.create_task(nodes.run())
             await profiles.run()

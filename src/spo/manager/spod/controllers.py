@@ -60,6 +60,11 @@ class SpodControllers:
         self._main = Request(namespace, settings.spod_name)
 
     @property
+    def spods(self) -> Informer[SecurityProfilesOperatorDaemon]:
+        """One of :attr:`informers`: there need not be a second one."""
+        return self._spods
+
+    @property
     def controllers(self) -> tuple[Controller, ...]:
         """Whose work ``/metrics`` shows."""
         return (self._controller,)
