@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -27,6 +27,15 @@ ALIASES: Final = {
     "v": "version",
 }
 _PATH: Final = click.Path(path_type=Path)
+_ENABLER: Final = "non-root-enabler"
+
+
+class _Start(NamedTuple):
+    """What holds for every command."""
+
+    verbosity: int
+    profiling: tuple[str, int] | None
+    """Address and port to serve profiles on; None: not at all."""
 
 
 class _Roles(click.Group):
@@ -50,21 +59,47 @@ class _Roles(click.Group):
     show_envvar=True,
     help="Log details from 1 on.",
 )
+@click.option(
+    "-p",
+    "--profiling",
+    is_flag=True,
+    envvar="SPO_PROFILING",
+    show_envvar=True,
+    help="Serve CPU and memory profiles by HTTP, for go tool pprof.",
+)
+@click.option(
+    "--profiling-port",
+    type=click.IntRange(0, 65535),
+    default=6060,
+    show_default=True,
+    envvar="SPO_PROFILING_PORT",
+    show_envvar=True,
+    help="Where to serve them.",
+)
+@click.option(
+    "--profiling-host",
+    default="",
+    envvar="SPO_PROFILING_HOST",
+    show_envvar=True,
+    help="Address to serve them on.  [default: all]",
+)
 @click.pass_context
-def cli(context: click.Context, verbosity: int) -> None:
+def cli(
+    context: click.Context, verbosity: int, profiling: bool, profiling_port: int, profiling_host: str
+) -> None:
     """Install seccomp profiles on the nodes of a Kubernetes cluster."""
     klog.configure(verbosity)
-    context.obj = verbosity
+    context.obj = _Start(verbosity, (profiling_host, profiling_port) if profiling else None)
 
 
 @cli.command()
 @click.pass_obj
-def manager(verbosity: int) -> None:
+def manager(start: _Start) -> None:
     """Keep status and finalizers of all profiles; one leader per cluster. Alias: m."""
     from spo.kube.client import KubeClient  # noqa: PLC0415 - see above
     from spo.manager.process import run_manager  # noqa: PLC0415 - see above
 
-    _started(OPERATOR_NAME, verbosity)
+    _started(OPERATOR_NAME, start)
     settings = ManagerSettings.from_env(os.environ)
     _run(run_manager(KubeClient.from_env(os.environ), settings))
 
@@ -72,12 +107,12 @@ def manager(verbosity: int) -> None:
 @cli.command()
 @click.option("--with-selinux", type=click.BOOL, default=False, help="Install SELinux policies as well.")
 @click.pass_obj
-def daemon(verbosity: int, /, with_selinux: bool) -> None:
+def daemon(start: _Start, /, with_selinux: bool) -> None:
     """Keep the profile files of one node; runs without privileges. Alias: d."""
     from spo.daemon.process import run_daemon  # noqa: PLC0415 - see above
     from spo.kube.client import KubeClient  # noqa: PLC0415 - see above
 
-    _started(SPOD_NAME, verbosity)
+    _started(SPOD_NAME, start)
     if with_selinux:
         log.warning("SELinux is enabled, but this version installs seccomp profiles only")
     settings = DaemonSettings.from_env(os.environ)
@@ -92,12 +127,12 @@ def daemon(verbosity: int, /, with_selinux: bool) -> None:
     help="Port of the HTTPS server. Default: the one of SPO_WEBHOOK_ADDRESS, 9443.",
 )
 @click.pass_obj
-def webhook(verbosity: int, port: int | None) -> None:
+def webhook(start: _Start, port: int | None) -> None:
     """Bind profiles to new pods and mark pods to be recorded; only reads the API. Alias: w."""
     from spo.kube.client import KubeClient  # noqa: PLC0415 - see above
     from spo.webhooks.process import run_webhook  # noqa: PLC0415 - see above
 
-    _started(WEBHOOK_NAME, verbosity)
+    _started(WEBHOOK_NAME, start)
     settings = WebhookSettings.from_env(os.environ, port=port)
     _run(run_webhook(KubeClient.from_env(os.environ), settings))
 
@@ -111,12 +146,12 @@ def webhook(verbosity: int, port: int | None) -> None:
     "--btf", type=_PATH, help="BTF file or BTFHub directory, for kernels without types of their own."
 )
 @click.pass_obj
-def bpf_recorder(verbosity: int, /, **paths: Path | None) -> None:
+def bpf_recorder(start: _Start, /, **paths: Path | None) -> None:
     """Record syscalls of containers for the daemon of this node; needs root. Alias: b."""
     from spo.probes.bpf_recorder.process import run_bpf_recorder  # noqa: PLC0415 - see above
     from spo.probes.bpf_recorder.settings import BpfRecorderSettings  # noqa: PLC0415 - see above
 
-    _started("bpf-recorder", verbosity)
+    _started("bpf-recorder", start)
     run_bpf_recorder(BpfRecorderSettings.from_env(os.environ, **paths))
 
 
@@ -148,22 +183,22 @@ def bpf_recorder(verbosity: int, /, **paths: Path | None) -> None:
 @click.option("--syslog", type=_PATH, help="Default: /var/log/syslog.")
 @click.option("--daemon-socket", type=_PATH, envvar="SPO_ENRICHER_SOCKET", help="Where the daemon answers.")
 @click.pass_obj
-def log_enricher(verbosity: int, /, **options: Any) -> None:
+def log_enricher(start: _Start, /, **options: Any) -> None:
     """Print and count what seccomp, SELinux and AppArmor log or refuse, with pod and container. Alias: l."""
     from spo.probes.log_enricher.process import run_log_enricher  # noqa: PLC0415 - see above
     from spo.probes.log_enricher.settings import LogEnricherSettings  # noqa: PLC0415 - see above
 
-    _started("log-enricher", verbosity)
-    run_log_enricher(LogEnricherSettings.from_env(os.environ, **options), verbosity)
+    _started("log-enricher", start)
+    run_log_enricher(LogEnricherSettings.from_env(os.environ, **options), start.verbosity)
 
 
-@cli.command("non-root-enabler")
+@cli.command(_ENABLER)
 @click.pass_obj
-def non_root_enabler(verbosity: int) -> None:
+def non_root_enabler(start: _Start) -> None:
     """Prepare the directories of a node as root, so that the daemon needs no privileges."""
     from spo.host.node_setup import prepare  # noqa: PLC0415 - see above
 
-    _started("non-root-enabler", verbosity)
+    _started(_ENABLER, start)
     settings = EnablerSettings.from_env(os.environ)
     shipped = Path(SHIPPED_PROFILES_DIR)
     for step in prepare(Path(settings.host_root), shipped if shipped.is_dir() else None):
@@ -177,13 +212,15 @@ def version(as_json: bool) -> None:
     click.echo(json.dumps(version_facts(), indent=2) if as_json else "\n".join(version_lines()))
 
 
-def _started(component: str, verbosity: int) -> None:
+def _started(component: str, start: _Start) -> None:
     """The first lines of every process; users look for them."""
-    log.info(f"Set logging verbosity to {verbosity}")
-    log.info("Profiling support enabled: false")
-    if os.environ.get("SPO_PROFILING", "").lower() == "true":
-        log.warning("SPO_PROFILING is set, but this version has no profiling server")
+    log.info(f"Set logging verbosity to {start.verbosity}")
+    log.info(f"Profiling support enabled: {str(start.profiling is not None).lower()}")
     setup_log.info(f"starting component: {component}", **version_facts())
+    if start.profiling is not None and component != _ENABLER:  # which has ended before anybody could ask
+        from spo.profiling.server import serve_profiles  # noqa: PLC0415 - for those who enable it
+
+        serve_profiles(*start.profiling)
 
 
 def _run(process: Coroutine[Any, Any, None]) -> None:

@@ -42,6 +42,8 @@ class Request:
     """Without the query."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case; of repeated ones the last."""
+    query: str = ""
+    """What follows the path and ``?``, as it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,9 @@ class SmallHttpServer:
                         # Only now, and with nothing awaited before: who never ends his handshake counts too,
                         # or he could take all file descriptors of the process.
                         await writer.start_tls(self._context(), ssl_handshake_timeout=REQUEST_S)
-                    request = parsed(await reader.readuntil(b"\r\n\r\n"))
+                    async with asyncio.timeout(REQUEST_S):
+                        head = await reader.readuntil(b"\r\n\r\n")
+                    request = parsed(head)
                     response = await self._response(request)
                     writer.write(_rendered(response, head=request.method == "HEAD"))
                     await writer.drain()
@@ -152,9 +156,9 @@ def parsed(head: bytes) -> Request:
     """The head of a request, whatever somebody has sent; nonsense gives a path that nobody serves."""
     first, *lines = head.decode("latin-1").split("\r\n")
     method, _, rest = first.partition(" ")
-    path = rest.partition(" ")[0].partition("?")[0]
+    path, _, query = rest.partition(" ")[0].partition("?")
     pairs = (line.partition(":") for line in lines if ":" in line)
-    return Request(method, path, {name.strip().lower(): value.strip() for name, _, value in pairs})
+    return Request(method, path, {name.strip().lower(): value.strip() for name, _, value in pairs}, query)
 
 
 def _rendered(response: Response, *, head: bool) -> bytes:

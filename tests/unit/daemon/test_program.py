@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -63,10 +64,39 @@ def test_first_lines_of_a_process(arguments: list[str], env: dict[str, str], ver
     assert '"version"=' in lines[2]
 
 
-def test_wish_for_profiling_is_answered_honestly() -> None:
-    lines = run("manager", SPO_PROFILING="true").stderr.splitlines()
-    assert lines[2].startswith("W")
-    assert "no profiling server" in lines[2]
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [
+        pytest.param(["--profiling", "--profiling-port=0"], {}, id="flags"),
+        pytest.param([], {"SPO_PROFILING": "true", "SPO_PROFILING_PORT": "0"}, id="environment"),
+    ],
+)
+def test_profiles_are_served_by_every_process_that_is_told_to(
+    arguments: list[str], env: dict[str, str]
+) -> None:
+    lines = run(*arguments, "manager", SPO_PROFILING_HOST="127.0.0.1", **env).stderr.splitlines()
+    assert '"msg"="Profiling support enabled: true"' in lines[1]
+    assert '"msg"="Starting profiling server"  "endpoint"="localhost:' in lines[3]
+
+
+def test_address_that_is_taken_costs_the_profiles_only() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        env = {"SPO_PROFILING": "true", "SPO_PROFILING_PORT": str(port), "SPO_PROFILING_HOST": "127.0.0.1"}
+        done = run("manager", OPERATOR_NAMESPACE="", **env)
+    lines = done.stderr.splitlines()
+    assert lines[3].startswith("W")
+    assert "SPO_PROFILING_PORT sets another port" in lines[3]
+    assert '"error"="OPERATOR_NAMESPACE environment variable not set"' in lines[-1]
+
+
+def test_nothing_of_it_is_loaded_otherwise() -> None:
+    program = (
+        "import sys, spo.__main__ as program; program._started('x', program._Start(0, None)); "
+        "print([name for name in sys.modules if name in ('asyncio', 'socket') or 'profiling' in name])"
+    )
+    done = subprocess.run((sys.executable, "-c", program), check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("command", ["daemon", "manager"])

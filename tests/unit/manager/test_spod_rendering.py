@@ -144,6 +144,13 @@ def test_usual_proc_needs_no_volume(path: str | None) -> None:
     assert "host-proc-volume" not in [volume["name"] for volume in pod["volumes"]]
 
 
+def test_profiles_are_served_where_metrics_are() -> None:
+    found = rendered({**ALL_PROBES, "enableProfiling": True}, metrics_host="127.0.0.1")
+    for one in pod_of(found)["containers"]:
+        environment = {variable["name"]: variable.get("value") for variable in one["env"]}
+        assert environment["SPO_PROFILING_HOST"] == "127.0.0.1"
+
+
 def test_order_of_the_containers_is_documented() -> None:
     found = rendered({**ALL_PROBES, "enableSelinux": True}, selinuxd_image="s")
     pod = pod_of(found)

@@ -25,6 +25,8 @@ log = klog.get("bpf-recorder")
 
 _OWN_NAMESPACE: Final = "/proc/self/ns/mnt"
 _HOST_NAMESPACE: Final = "/proc/1/ns/mnt"
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+_MAX_SIGNALS: Final = 64
 
 
 def run_bpf_recorder(settings: BpfRecorderSettings) -> None:
@@ -91,7 +93,7 @@ def _ended_by_signal() -> Iterator[socket.socket]:
         """The wakeup descriptor has done all."""
 
     with ours, theirs:
-        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, note) for number in _ENDING}
         previous = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         try:
             yield ours
@@ -117,7 +119,7 @@ class _Loop:
 
         def end(_events: int) -> None:
             nonlocal over
-            over = True
+            over = any(number in _ENDING for number in ended.recv(_MAX_SIGNALS))  # others are for profiles
 
         self._selector.register(ended, selectors.EVENT_READ, end)
         self._follow_recorder()

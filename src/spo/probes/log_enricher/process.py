@@ -32,6 +32,8 @@ NAP_S: Final = 0.02
 AWAKE_S: Final = 0.05
 AWAKE_WITHOUT_FORKS_S: Final = 1.0
 _SESSION_BYTES: Final = 16
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+_MAX_SIGNALS: Final = 64
 
 
 def run_log_enricher(settings: LogEnricherSettings, verbosity: int) -> None:
@@ -86,7 +88,7 @@ def _ended_by_signal() -> Iterator[socket.socket]:
         """The wakeup descriptor has done all."""
 
     with ours, theirs:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _ENDING:
             signal.signal(number, note)
         previous = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
         try:
@@ -155,7 +157,7 @@ class _Loop:
 
         def end(_events: int) -> None:
             nonlocal over
-            over = True
+            over = any(number in _ENDING for number in ended.recv(_MAX_SIGNALS))  # others are for profiles
 
         self._selector.register(ended, selectors.EVENT_READ, end)
         while not over:
