@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from spo.manager.spod.installation import pin_root
+from spo.host.node_paths import pin_root
 
 ROOT = Path(__file__).resolve().parent.parent
 KUBECTL = ROOT / ".venv/bin/kubectl"

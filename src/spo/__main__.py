@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Coroutine, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, NamedTuple
 
 import click
@@ -203,6 +203,34 @@ def non_root_enabler(start: _Start) -> None:
     shipped = Path(SHIPPED_PROFILES_DIR)
     for step in prepare(Path(settings.host_root), shipped if shipped.is_dir() else None):
         setup_log.info("Done", step=step)
+
+
+@cli.command("node-cleanup")
+@click.option(
+    "--root",
+    type=_PATH,
+    default=Path("/"),
+    show_default=True,
+    help="Where the node's file system is seen.",
+)
+@click.option("--pins", type=_PATH, help="Where the recorder pins. Default: the usual place below the root.")
+@click.option("--namespace", default=OPERATOR_NAME, show_default=True, help="Of the operator to remove.")
+@click.option("--message", type=_PATH, help="File for what is left.")
+def node_cleanup(root: Path, pins: Path | None, namespace: str, message: Path | None) -> None:
+    """Remove from a node, as root, what the operator put there; exit status 3 if something stays."""
+    from spo.host.node_cleanup import clean  # noqa: PLC0415 - see above
+    from spo.host.node_paths import pin_root  # noqa: PLC0415 - see above
+
+    usual = root / str(pin_root(PurePosixPath("/"))).lstrip("/")
+    shipped = Path(SHIPPED_PROFILES_DIR)
+    done = clean(root, namespace, pins or usual, shipped if shipped.is_dir() else None)
+    for one in done.kept:
+        setup_log.warning("Left on the node", what=one)
+    setup_log.info("Cleaned the node", removed=done.removed, left=len(done.kept))
+    if message is not None:
+        message.write_text("\n".join(done.kept))
+    if done.kept:
+        sys.exit(3)
 
 
 @cli.command()

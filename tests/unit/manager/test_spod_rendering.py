@@ -16,8 +16,9 @@ from onenode.builtin_schema import schema_of
 from onenode.pruning import prune
 from onenode.validation import validate
 from spo.api.spod import SecurityProfilesOperatorDaemon
+from spo.host.node_paths import pin_root
 from spo.manager.spod.default import default_spod
-from spo.manager.spod.installation import Installation, pin_root
+from spo.manager.spod.installation import Installation
 from spo.manager.spod.rendering import render
 
 GOLDEN = Path(__file__).parents[2] / "data/spod"

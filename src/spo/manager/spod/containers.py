@@ -5,8 +5,9 @@ from typing import Final
 import msgspec
 
 from spo.api.spod import LogEnricherSource, ResourceRequirements, SpodSpec
+from spo.host.node_paths import pin_root
 from spo.manager.spod import volumes
-from spo.manager.spod.installation import Installation, pin_root
+from spo.manager.spod.installation import Installation
 from spo.manager.spod.volumes import Json, mount, shared_mount
 from spo.names import OPERATOR_NAME, ROOTLESS_UID
 from spo.rpc.bpf_recorder import SOCKET

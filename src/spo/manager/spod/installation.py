@@ -1,13 +1,11 @@
 """What rendering must know beside the spod object."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
 from spo.names import OPERATOR_NAME, SPOD_NAME
 
-BPF_FILE_SYSTEM: Final = "/sys/fs/bpf"
 _KERNEL_FILE_SYSTEMS: Final = ("/sys/", "/proc/")
 _ROOT: Final = PurePosixPath("/")
 
@@ -53,11 +51,3 @@ class Installation:
     def shares_machine(self) -> bool:
         """Whether paths differ from the usual ones, so that processes have to be told."""
         return self.host_root != _ROOT
-
-
-def pin_root(host_root: PurePosixPath) -> PurePosixPath:
-    """Where the recorder pins what outlives it; operators that share a machine must not meet there."""
-    base = PurePosixPath(BPF_FILE_SYSTEM)
-    if host_root == _ROOT:
-        return base / OPERATOR_NAME
-    return base / f"spo-{hashlib.sha256(str(host_root).encode()).hexdigest()[:12]}"

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from spo.manager.spod.installation import BPF_FILE_SYSTEM, Installation
+from spo.host.node_paths import BPF_FILE_SYSTEM
+from spo.manager.spod.installation import Installation
 from spo.names import (
     DAEMON_RUN_DIR,
     HOOK_RECORDINGS_DIR,
