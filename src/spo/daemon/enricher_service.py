@@ -20,13 +20,15 @@ from spo.names import ROOTLESS_UID
 from spo.rpc.asyncio_server import AsyncioServer
 from spo.rpc.errors import RpcError
 from spo.rpc.listener import Listener, SocketPlace
-from spo.rpc.log_enricher import PROTOCOL, Count, Counted, Find, Losses, Request
+from spo.rpc.log_enricher import PROTOCOL, Count, Counted, Drain, Drained, Find, Losses, Request
 from spo.rpc.server import Peer
 
 log = klog.get("enricher-spod")
 
 CLIENT_UIDS: Final = frozenset({0, ROOTLESS_UID})
 _MAX_SESSIONS: Final = 8
+DRAIN_S: Final = 15.0
+"""How long the enricher may take to tell everything; it gives up itself after some seconds."""
 
 Observer = Callable[[Count], None]
 """Told of every batch, once: recordings from the log are made of it."""
@@ -54,14 +56,40 @@ class EnricherService:
         self._metrics = metrics
         self._observe = observe
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._server: AsyncioServer | None = None
+        self._last_drain = 0
+        self._drains: dict[int, asyncio.Future[None]] = {}
 
-    def handle(self, _: Peer, request: Request) -> msgspec.Struct:
+    def handle(self, peer: Peer, request: Request) -> msgspec.Struct:
         """The answer to one request."""
         match request:
             case Find():
                 return self._directory.find(request.containers)
             case Count():
+                peer.subscribed = True
                 return self._count(request)
+            case Drained():
+                return self._drained(request.number)
+
+    async def drain(self) -> bool:
+        """Have the enricher tell all that the kernel has logged up to now.
+
+        Returns:
+            False: it is not there, or does not answer in time.
+        """
+        self._last_drain += 1
+        number = self._last_drain
+        if self._server is None or not self._server.publish(Drain(number)):
+            return False
+        done = self._drains[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await done
+        except TimeoutError:
+            return False
+        finally:
+            del self._drains[number]
+        return True
 
     async def serve(self, socket: Path) -> None:
         """Listen until cancelled; without a place to listen the rest of the daemon goes on."""
@@ -69,11 +97,21 @@ class EnricherService:
         try:
             with Listener(place) as listener:
                 log.info("Starting GRPC API server", socket=str(socket))  # the line; it is msgpack
-                await AsyncioServer(
+                self._server = AsyncioServer(
                     listener.socket, PROTOCOL, self.handle, allowed_uids={*CLIENT_UIDS, os.getuid()}
-                ).run()
+                )
+                await self._server.run()
         except RpcError as error:
             log.error("Cannot serve the log enricher", error=error)
+        finally:
+            self._server = None
+
+    def _drained(self, number: int) -> Counted:
+        """Who answers a later question has answered the earlier ones."""
+        for waiting, done in self._drains.items():
+            if waiting <= number and not done.done():
+                done.set_result(None)
+        return Counted()
 
     def _count(self, batch: Count) -> Counted:
         session = self._sessions.setdefault(batch.session, _Session())
@@ -127,6 +165,10 @@ class EnricherSide:
             directory, AuditMetrics(registry, node, directory.has_pod, merged=merged), observe
         )
         self._socket = socket
+
+    async def drain(self) -> bool:
+        """See :meth:`EnricherService.drain`."""
+        return await self._service.drain()
 
     async def run(self) -> None:
         """Work until cancelled."""

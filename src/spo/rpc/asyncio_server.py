@@ -81,10 +81,19 @@ class AsyncioServer:
         self._protocol = protocol
         self._handle = handle
         self._allowed_uids = allowed_uids
+        self._server: Server | None = None
+        self._woken = asyncio.Event()
+
+    def publish(self, event: msgspec.Struct) -> int:
+        """Send an event to every peer that has subscribed; how many these are."""
+        if self._server is None:
+            return 0
+        self._woken.set()
+        return self._server.publish(event)
 
     async def run(self) -> None:
         """Serve; what ``handle`` raises by mistake ends it."""
-        woken: Final = asyncio.Event()
+        woken: Final = self._woken
         errors: list[BaseException] = []
 
         def after(error: BaseException | None) -> None:
@@ -93,7 +102,7 @@ class AsyncioServer:
             woken.set()
 
         selector = _LoopSelector(asyncio.get_running_loop(), after)
-        server = Server(
+        server = self._server = Server(
             self._listener, self._protocol, self._handle, selector, allowed_uids=self._allowed_uids
         )
         try:
@@ -107,4 +116,5 @@ class AsyncioServer:
                 woken.clear()
             raise errors[0]
         finally:
+            self._server = None
             server.close()

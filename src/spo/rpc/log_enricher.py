@@ -12,6 +12,8 @@ DAEMON_SOCKET: Final = f"{DAEMON_RUN_DIR}/log-enricher.sock"
 
 MAX_ENTRIES: Final = 100
 """Of each list in a message: with the longest texts it still fits a frame."""
+MAX_CALLS: Final = 2048
+"""Of the syscalls of one architecture in a message; no table has as many."""
 MAX_TEXT: Final = 256
 """Characters of a text that a workload chooses; longer ones are cut."""
 
@@ -95,6 +97,17 @@ class AppArmorCount(_Entry, tag="apparmor", frozen=True):
     name: Text
 
 
+class SeenCalls(_Message, tag="seen", frozen=True):
+    """Syscalls of a container that is recorded, told once for each connection."""
+
+    container_id: ContainerId
+    architecture: Text
+    """As in a profile; decides what the numbers mean."""
+    numbers: Annotated[list[Amount], msgspec.Meta(max_length=MAX_CALLS)]
+    by_runtime: bool = False
+    """Made by the container runtime, before it started the program."""
+
+
 class Losses(_Message, tag="losses", frozen=True):
     """What did not become a count, since the process began."""
 
@@ -123,7 +136,8 @@ class Losses(_Message, tag="losses", frozen=True):
 class Count(_Message, tag="count", frozen=True):
     """Add to the metrics. Answer: Counted.
 
-    A batch that got no answer is sent again with its number, which the daemon counts once.
+    A batch that got no answer is sent again with its number, which the daemon counts once. The first one of
+    a connection is sent even if there is nothing to count: the daemon knows from then on that we listen.
     """
 
     session: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -134,14 +148,35 @@ class Count(_Message, tag="count", frozen=True):
         list[SeccompCount | SelinuxCount | AppArmorCount], msgspec.Meta(max_length=MAX_ENTRIES)
     ]
     losses: Losses
+    seen: Annotated[list[SeenCalls], msgspec.Meta(max_length=MAX_ENTRIES)] = []
+    first_serial: Amount | None = 0
+    """Serial of the first audit event of the session; 0: there was none; ``None``: events can be missing
+    without our knowing, as in a log file."""
+    began_ms: Amount = 0
+    """Since when the session listens, in milliseconds since the Unix epoch."""
+    through_serial: Amount = 0
+    """All that came up to this event has been told; 0: not known."""
 
 
 class Counted(_Message, tag="counted", frozen=True):
     """It is done."""
 
 
-Request = Find | Count
-Answer = Found | Counted | Failure
+class Drain(_Message, tag="drain", frozen=True):
+    """Event, to whoever has sent a Count: tell what the kernel has logged up to now, then call Drained."""
 
-PROTOCOL: Final = Protocol("log-enricher", 1, Request, Answer)
+    number: Amount
+    """More than the last one."""
+
+
+class Drained(_Message, tag="drained", frozen=True):
+    """All has been told that was logged before the Drain with this number. Answer: Counted."""
+
+    number: Amount
+
+
+Request = Find | Count | Drained
+Answer = Found | Counted | Drain | Failure
+
+PROTOCOL: Final = Protocol("log-enricher", 2, Request, Answer)
 """Raise the version with every change that the other end would not understand."""

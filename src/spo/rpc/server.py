@@ -118,11 +118,12 @@ class Server:
         """How many connections there are."""
         return len(self._peers)
 
-    def publish(self, event: msgspec.Struct) -> None:
-        """Queue an event for every peer that has subscribed."""
-        for peer in self._peers.values():
-            if peer.subscribed:
-                peer.push(event)
+    def publish(self, event: msgspec.Struct) -> int:
+        """Queue an event for every peer that has subscribed; how many these are."""
+        subscribed = [peer for peer in self._peers.values() if peer.subscribed]
+        for peer in subscribed:
+            peer.push(event)
+        return len(subscribed)
 
     def flush(self) -> None:
         """Send what is queued, as far as the peers take it now; close those that leave too much unread."""

@@ -1,5 +1,6 @@
 """What the daemon knows and counts for the log enricher."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -119,7 +120,7 @@ class Side:
         self.service = EnricherService(directory, metrics, self.observed.append)
 
     def send(self, number: int, *entries: Any, session: str = "s", losses: Losses = Losses()) -> None:  # noqa: B008 - frozen
-        peer: Any = None  # not looked at
+        peer: Any = SimpleNamespace(subscribed=False)
         assert self.service.handle(peer, Count(session, number, list(entries), losses)) == Counted()
 
     def value(self, name: str, **labels: str) -> float | None:
@@ -203,5 +204,5 @@ def test_losses_are_exported_without_counting_twice(side: Side) -> None:
 
 
 def test_find_is_answered(side: Side) -> None:
-    peer: Any = None  # not looked at
+    peer: Any = SimpleNamespace(subscribed=False)
     assert side.service.handle(peer, Find([Wanted("d" * 64)])) == Found([])

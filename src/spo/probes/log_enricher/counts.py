@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from spo.probes.log_enricher.calls import CallBook
 from spo.rpc.log_enricher import MAX_ENTRIES, AppArmorCount, Count, Losses, SeccompCount, SelinuxCount
 
 MAX_KEYS: Final = 20_000
@@ -17,14 +18,21 @@ class Counts:
 
     Args:
         session: of this process; random.
+        began_ms: since when records are added, in milliseconds since the Unix epoch.
     """
 
-    def __init__(self, session: str) -> None:
+    def __init__(self, session: str, began_ms: int = 0) -> None:
         self._session = session
+        self._began_ms = began_ms
         self._number = 0
         self._waiting: dict[Key, int] = {}
         self._unanswered: Count | None = None
         self._told = Losses()
+        self._is_announced = False
+        self._first_serial: int | None = 0
+        self._through_serial = 0
+        self.calls: Final = CallBook()
+        """What recordings are made of; goes with the counts."""
         self.merged = 0
         """Records that were counted under the executable :data:`OTHER`."""
 
@@ -40,17 +48,39 @@ class Counts:
             self.merged += count
         self._waiting[key] = self._waiting.get(key, 0) + count
 
+    def reached(self, first_serial: int | None, through_serial: int) -> None:
+        """How far the records are that were added; see :class:`spo.rpc.log_enricher.Count`."""
+        self._first_serial = first_serial
+        self._through_serial = through_serial
+
+    def connected(self) -> None:
+        """There is a daemon, which may be another one than before."""
+        self._is_announced = False
+        self.calls.tell_all()
+
     def batch(self, losses: Losses) -> Count | None:
         """What to send: the last batch again, if there was no answer; ``None``: there is nothing new."""
         if self._unanswered is not None:
             return self._unanswered
-        if not self._waiting and losses == self._told:
+        if self._is_announced and not self.is_waiting and losses == self._told:
             return None
         keys = list(self._waiting)[:MAX_ENTRIES]
         entries = [_entry(key, self._waiting.pop(key)) for key in keys]
+        seen = self.calls.take()
         self._number += 1
         self._told = losses
-        self._unanswered = Count(self._session, self._number, entries, losses)
+        self._is_announced = True
+        through = 0 if self.calls.has_news else self._through_serial
+        self._unanswered = Count(
+            self._session,
+            self._number,
+            entries,
+            losses,
+            seen,
+            self._first_serial,
+            self._began_ms,
+            through,
+        )
         return self._unanswered
 
     def acknowledged(self) -> None:
@@ -60,7 +90,12 @@ class Counts:
     @property
     def is_waiting(self) -> bool:
         """There is more to send than the last batch."""
-        return bool(self._waiting)
+        return bool(self._waiting) or self.calls.has_news
+
+    @property
+    def is_told(self) -> bool:
+        """Everything has arrived."""
+        return self._unanswered is None and not self.is_waiting
 
 
 _EXECUTABLE: Final = 5  # place in the key: class, id, namespace, pod, container, executable

@@ -162,9 +162,9 @@ class Enricher:
         if type(record) is not SeccompRecord:
             self._dispatch_other(target, record)
             return
-        time_ms, serial, pid, _, executable, architecture, number = record
+        time_ms, serial, pid, comm, executable, architecture, number = record
         what = (executable, architecture, number)
-        deed = target.deeds.get(what) or self._new_deed(target, what)
+        deed = target.deeds.get(what) or self._new_deed(target, what, comm)
         if deed is None:
             self.tally.unknown_syscall += 1
             return
@@ -202,14 +202,21 @@ class Enricher:
             self._second_text = time.strftime("I%m%d %H:%M:%S.", time.localtime(second))
         return f'{self._second_text}{int((now_s - second) * 1e6):06d}{self._head_end}"msg"="audit"  '
 
-    def _new_deed(self, target: _Target, what: tuple[bytes, int, int]) -> _Deed | None:
+    def _new_deed(self, target: _Target, what: tuple[bytes, int, int], comm: bytes) -> _Deed | None:
         if what in target.deeds:
             return None
+        if target.container.record:
+            self._record(target.container, comm, *what[1:])
         if len(target.deeds) >= MAX_DEEDS:
             target.deeds.clear()
         self._make_room()
         deed = target.deeds[what] = self._deed(target.container, *what)
         return deed
+
+    def _record(self, container: KnownContainer, comm: bytes, architecture: int, number: int) -> None:
+        """Also a syscall without a name: users are told of those."""
+        if table := architecture_of(architecture, number):
+            self._counts.calls.add(container.container_id, table, number, comm)
 
     def _deed(
         self, container: KnownContainer, executable_value: bytes, architecture: int, number: int

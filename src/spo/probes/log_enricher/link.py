@@ -34,6 +34,7 @@ class DaemonLink:
 
     Args:
         changed: called with True when calls can be made, with False when all calls under way are lost.
+        event: called with what the daemon says by itself; ``None``: it must not.
         server_uids: who may serve ``path``.
         clock: seconds that never go back.
     """
@@ -47,7 +48,9 @@ class DaemonLink:
         *,
         server_uids: Container[int],
         clock: Callable[[], float],
+        event: Done | None = None,
     ) -> None:
+        self._event = event
         self._path = path
         self._protocol = protocol
         self._selector = selector
@@ -135,6 +138,9 @@ class DaemonLink:
             self._changed(True)
         while self._socket is not None and (received := self._incoming.next()) is not None:
             number, answer = received
+            if number == EVENT and self._event is not None:
+                self._event(answer)
+                continue
             if not self._calls or number != self._calls[0][0]:
                 raise ConnectionLostError(f"an answer to no call: {type(answer).__name__}")
             _, done = self._calls.popleft()

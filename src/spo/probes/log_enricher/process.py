@@ -1,6 +1,7 @@
 """The process: one thread, one loop, ended by SIGTERM."""
 
 import contextlib
+import os
 import secrets
 import selectors
 import signal
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import Final, TextIO, cast
 
 from spo import klog
+from spo.probes.log_enricher.conversation import SETTLE_FILES_S, SETTLE_S, Conversation
 from spo.probes.log_enricher.counts import Counts
 from spo.probes.log_enricher.enricher import Enricher
 from spo.probes.log_enricher.forks import DRAIN_S, ForkEvents
@@ -23,7 +25,7 @@ from spo.probes.log_enricher.owners import Owners
 from spo.probes.log_enricher.settings import LogEnricherSettings
 from spo.probes.log_enricher.sources import NetlinkSource, RecordSource, open_sources
 from spo.probes.log_enricher.waiting import WaitingRoom
-from spo.rpc.log_enricher import PROTOCOL, Counted, Find, Found, Losses
+from spo.rpc.log_enricher import PROTOCOL, Losses
 
 log = klog.get("log-enricher")
 
@@ -31,6 +33,10 @@ NAP_S: Final = 0.02
 """At 100,000 records/s a tenth of what the receive buffer holds."""
 AWAKE_S: Final = 0.05
 AWAKE_WITHOUT_FORKS_S: Final = 1.0
+FAREWELL_S: Final = 1.0
+"""How long the end waits for the daemon to take what we know."""
+NICENESS: Final = 10
+"""Those who make records go first: the receive buffer waits for us."""
 _SESSION_BYTES: Final = 16
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _MAX_SIGNALS: Final = 64
@@ -42,6 +48,7 @@ def run_log_enricher(settings: LogEnricherSettings, verbosity: int) -> None:
     Raises:
         SourceError: a source that was asked for by name does not work.
     """
+    os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     with contextlib.ExitStack() as stack:
         ended = stack.enter_context(_ended_by_signal())
         output = Output(sys.stderr.fileno())
@@ -113,7 +120,7 @@ class _Loop:
         self._sources = sources
         self._output = output
         self._waiting = WaitingRoom(time.monotonic)
-        self._counts = Counts(secrets.token_hex(_SESSION_BYTES))
+        self._counts = Counts(secrets.token_hex(_SESSION_BYTES), int(time.time() * 1000))
         self._forks = forks
         self._owners = Owners(settings.proc, forks)
         self._enricher = Enricher(
@@ -131,13 +138,22 @@ class _Loop:
             self._link_changed,
             server_uids=settings.daemon_uids,
             clock=time.monotonic,
+            event=self._event,
+        )
+        self._polls = any(not isinstance(source, NetlinkSource) for source in sources)
+        self._conversation = Conversation(
+            self._link,
+            self._enricher,
+            self._waiting,
+            self._counts,
+            self,
+            count_pause_s=settings.count_pause_s,
+            settle_s=SETTLE_FILES_S if self._polls else SETTLE_S,
+            clock=time.monotonic,
         )
         self._more: set[RecordSource] = set()
-        self._is_counting = False
-        self._count_s = 0.0
         self._print_s = 0.0
         self._poll_s = 0.0
-        self._polls = any(not isinstance(source, NetlinkSource) for source in sources)
         self._watches_output = False
         self._forks_s = 0.0
         self._looked_up = 0
@@ -174,10 +190,24 @@ class _Loop:
                 self._forks_s = now_s + DRAIN_S
                 self._forks.drain()
             self._link.tick()
-            self._ask(now_s)
-            self._count(now_s)
+            self._conversation.tick(dry=not self._more)
             self._print(now_s)
             self._nap(now_s)
+        self._selector.unregister(ended)
+        self._say_farewell()
+
+    def _say_farewell(self) -> None:
+        """What the daemon has not been told goes with us."""
+        limit_s = time.monotonic() + FAREWELL_S
+        self._more.update(self._sources)
+        while self._more and time.monotonic() < limit_s:
+            for source in list(self._more):
+                self._pump(source)
+        self._conversation.finish()
+        while not self._conversation.is_over and (left_s := limit_s - time.monotonic()) > 0:
+            for key, events in self._selector.select(left_s):
+                ready: Callable[[int], None] = key.data
+                ready(events)
 
     def _pump_of(self, source: RecordSource) -> Callable[[int], None]:
         return lambda _events: self._more.add(source)
@@ -202,9 +232,7 @@ class _Loop:
     def _timeout_s(self) -> float | None:
         if self._more:
             return 0.0
-        deadlines = [self._link.next_deadline_s(), self._print_s or None, self._count_s or None]
-        if self._link.is_ready:
-            deadlines.append(self._waiting.next_due_s())
+        deadlines = [self._link.next_deadline_s(), self._print_s or None, self._conversation.deadline_s()]
         if self._polls:
             deadlines.append(self._poll_s)
         if self._forks is not None:
@@ -213,46 +241,22 @@ class _Loop:
         return None if first is None else max(0.0, first - time.monotonic())
 
     def _link_changed(self, is_ready: bool) -> None:
-        self._is_counting = False
-        if is_ready:
-            self._waiting.ask_all()
-            self._send_counts()
+        self._conversation.link_changed(is_ready)
 
-    def _ask(self, now_s: float) -> None:
-        due_s = self._waiting.next_due_s()
-        if self._link.is_ready and due_s is not None and due_s <= now_s and (wanted := self._waiting.due()):
-            self._link.call(Find(wanted), self._found)
+    def _event(self, event: object) -> None:
+        self._conversation.event(event)
+        self._more.update(self._sources)
 
-    def _found(self, answer: Found) -> None:
-        for name in answer.waiting:
-            log.info("container ID is still empty, retrying", containerName=name)
-        for container in answer.containers:
-            self._enricher.found(container)
+    def serials(self) -> tuple[int, int] | None:
+        """See :class:`spo.probes.log_enricher.conversation.Origin`."""
+        return next((one.serials for one in self._sources if one.serials is not None), None)
 
-    def _count(self, now_s: float) -> None:
-        """Send what came; without records there is nothing to do, and no need to wake up for it."""
-        if self._count_s == 0.0:
-            if self._enricher.has_news:
-                self._count_s = now_s + self._settings.count_pause_s
-        elif now_s >= self._count_s:
-            self._count_s = 0.0
-            self._enricher.collect()
-            self._send_counts()
+    def is_settled(self) -> bool:
+        """See :class:`spo.probes.log_enricher.conversation.Origin`."""
+        return all(source.is_settled for source in self._sources)
 
-    def _send_counts(self) -> None:
-        if self._link.is_ready and not self._is_counting:
-            batch = self._counts.batch(self._losses())
-            if batch is not None:
-                self._is_counting = True
-                self._link.call(batch, self._counted)
-
-    def _counted(self, _: Counted) -> None:
-        self._is_counting = False
-        self._counts.acknowledged()
-        if self._counts.is_waiting:
-            self._send_counts()
-
-    def _losses(self) -> Losses:
+    def losses(self) -> Losses:
+        """See :class:`spo.probes.log_enricher.conversation.Origin`."""
         tally, waiting = self._enricher.tally, self._waiting
         return Losses(
             overruns=sum(source.overruns for source in self._sources),

@@ -22,6 +22,8 @@ class Gaps:
     """Counts the numbers that never came."""
 
     def __init__(self) -> None:
+        self.first = 0
+        """The one that came first; 0: none."""
         self.last = 0
         """Highest number so far; 0: none."""
         self.lost = 0
@@ -31,6 +33,7 @@ class Gaps:
         """A record of the event ``serial`` has come."""
         last = self.last
         if serial == last + 1 or not last or abs(serial - last) > _RESTART:
+            self.first = self.first or serial
             self.last = serial
         elif serial > last:
             self.last = serial
@@ -46,6 +49,11 @@ class Gaps:
         """Count what is overdue."""
         while self._missing and self._missing[0].due_s <= now_s:
             self._close(self._missing.popleft())
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing that is missing may still come."""
+        return not self._missing
 
     def _close(self, missing: _Missing) -> None:
         self.lost += max(0, missing.last - missing.first + 1 - missing.came)

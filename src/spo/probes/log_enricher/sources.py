@@ -35,6 +35,14 @@ class RecordSource(Protocol):
     def unreadable(self) -> int:
         """What should have been a record, and could not be read."""
 
+    @property
+    def serials(self) -> tuple[int, int] | None:
+        """First and last serial number of all events; ``None``: not all are seen here."""
+
+    @property
+    def is_settled(self) -> bool:
+        """No record is overdue."""
+
     def fileno(self) -> int:
         """For a selector: readable when there may be records."""
 
@@ -66,6 +74,17 @@ class NetlinkSource:
         self._gaps.settle(time.monotonic())
         return self._gaps.lost
 
+    @property
+    def serials(self) -> tuple[int, int] | None:
+        """See :class:`RecordSource`."""
+        return self._gaps.first, self._gaps.last
+
+    @property
+    def is_settled(self) -> bool:
+        """See :class:`RecordSource`."""
+        self._gaps.settle(time.monotonic())
+        return self._gaps.is_settled
+
     def fileno(self) -> int:
         """See :class:`RecordSource`."""
         return self._audit.fileno()
@@ -85,7 +104,7 @@ class NetlinkSource:
                 self.unreadable += kind == SECCOMP_TYPE
                 serial = serial_of(text)
             if serial is not None:
-                if serial == gaps.last + 1:
+                if serial == gaps.last + 1 and gaps.first:
                     gaps.last = serial
                 else:
                     gaps.add(serial, now_s)
@@ -101,6 +120,8 @@ class FileSource:
 
     overruns = 0
     gaps = 0
+    serials: tuple[int, int] | None = None
+    is_settled = True
 
     def __init__(self, file: LogFile, duplicates: Duplicates, *, explains: bool = False) -> None:
         self._file = file

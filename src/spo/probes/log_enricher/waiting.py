@@ -97,3 +97,8 @@ class WaitingRoom:
     def waiting_records(self) -> int:
         """How many records wait."""
         return self._records
+
+    @property
+    def first_serial(self) -> int | None:
+        """The lowest of the first serial numbers of the containers that wait; ``None``: none does."""
+        return min((one.records[0].serial for one in self._waiting.values() if one.records), default=None)
