@@ -46,8 +46,8 @@ def _address(env: Mapping[str, str], variable: str, default: str) -> tuple[str, 
     return host.strip("[]"), int(port)
 
 
-def _flag(env: Mapping[str, str], variable: str) -> bool:
-    value = env.get(variable) or "false"
+def _flag(env: Mapping[str, str], variable: str, default: str = "false") -> bool:
+    value = env.get(variable) or default
     if value.lower() not in {"true", "false"}:
         raise InvalidSettingError(variable, value, "true or false")
     return value.lower() == "true"
@@ -175,6 +175,8 @@ class ManagerSettings:
     """Image of selinuxd; without it SELinux cannot be enabled."""
     default_enable_selinux: bool = False
     """Whether the spod object that the manager creates enables SELinux."""
+    default_profiles: bool = True
+    """Whether there are profiles from the start."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -182,7 +184,7 @@ class ManagerSettings:
         ``SPO_CERTIFICATES`` (``own`` or ``cert-manager``), ``SPOD_NAME``, ``SPO_SPOD_HOST_NETWORK``,
         ``SPO_SPOD_HEALTH_ADDRESS``, ``SPO_SPOD_HOST_ROOT``, ``RELATED_IMAGE_SELINUXD``,
         ``DEFAULT_ENABLE_SELINUX``, ``SPO_METRICS_ADDRESS``, ``SPO_METRICS_CERTIFICATE_DIR``,
-        ``SPO_SPOD_METRICS_ADDRESS``.
+        ``SPO_SPOD_METRICS_ADDRESS``, ``SPO_DEFAULT_PROFILES``.
         """
         metrics_host, metrics_port = _address(env, "SPO_METRICS_ADDRESS", ":9443")
         spod_metrics_host, spod_metrics_port = _address(env, "SPO_SPOD_METRICS_ADDRESS", ":9443")
@@ -210,6 +212,7 @@ class ManagerSettings:
             spod_host_root=_absolute(env, "SPO_SPOD_HOST_ROOT"),
             selinuxd_image=env.get("RELATED_IMAGE_SELINUXD", ""),
             default_enable_selinux=_flag(env, "DEFAULT_ENABLE_SELINUX"),
+            default_profiles=_flag(env, "SPO_DEFAULT_PROFILES", "true"),
         )
 
 

@@ -73,7 +73,9 @@ class Cluster:
         self.start_manager()
 
     def start_manager(self) -> None:
-        manager = Manager(self.connect("manager"), ManagerSettings(identity="manager-0", cert_manager=True))
+        # Without the default profiles: tests count what others cost.
+        settings = ManagerSettings(identity="manager-0", cert_manager=True, default_profiles=False)
+        manager = Manager(self.connect("manager"), settings)
         self.tasks["manager"] = asyncio.create_task(manager.run())
 
     def start_daemon(self, node: str, *, operator: str = OPERATOR, namespaces: tuple[str, ...] = ()) -> None:

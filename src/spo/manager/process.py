@@ -18,6 +18,7 @@ from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.informer import Informer
 from spo.manager.admission_controllers import AdmissionControllers
 from spo.manager.cluster_view import REFERENCE_INDEX, SPOD_INDEX, ClusterView, references_of, spod_node_of
+from spo.manager.default_profiles import DefaultProfileControllers
 from spo.manager.fresh_references import FreshReferences, list_references
 from spo.manager.liveness import NodeLiveness
 from spo.manager.log_profile import LogProfileControllers
@@ -78,7 +79,8 @@ class Manager:
         log_profile = LogProfileControllers(
             self._client, self._settings.operator_namespace, admission.recordings, spods.spods, self._clock
         )
-        for part in (admission, recordings, spods, monitor, log_profile):
+        defaults = DefaultProfileControllers(self._client, self._settings, self._clock)
+        for part in (admission, recordings, spods, monitor, log_profile, defaults):
             self.metrics.follow(part.controllers)
         self.metrics.follow((profiles,))
         followed: tuple[Informer[Any], ...] = (
@@ -96,6 +98,7 @@ class Manager:
             group.create_task(recordings.run())
             group.create_task(monitor.run())
             group.create_task(log_profile.run())
+            group.create_task(defaults.run())
             if nodes is not None:
                 group.create_task(nodes.run())
             await profiles.run()
