@@ -57,9 +57,14 @@ FIDELITY_PROGRAMS = {
 
 Looked for by program: a Node.js or a Java from elsewhere is as good.
 """
-MONITORING_PROGRAMS = {"prometheus": "prometheus", "promtool": "prometheus"}
-"""What the tests of metrics run -> the Debian package that has it: 12 packages,
-23 MB to fetch, 330 MB on disk (two thirds of it time zones for its web pages)."""
+MONITORING_PROGRAMS = {
+    "auditd": "auditd",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "rsyslogd": "rsyslog",
+}
+"""What the tests of metrics and of the log enricher run -> the Debian package that has it: 19 packages,
+24 MB to fetch, 335 MB on disk (two thirds of it time zones for the web pages of Prometheus)."""
 PROFILING_PROGRAMS = {"go": "golang-go"}
 """What reads our profiles as users do -> the Debian package: 81 MB to fetch, 464 MB on disk, 16 s to install.
 No smaller one has ``go tool pprof``."""
@@ -224,7 +229,9 @@ def main() -> None:
     """Run all steps in order."""
     parser = argparse.ArgumentParser(description="Prepare a Debian machine for development.")
     parser.add_argument("--fidelity", action="store_true", help="also install the programs of tests/fidelity")
-    parser.add_argument("--monitoring", action="store_true", help="also install Prometheus for its tests")
+    parser.add_argument(
+        "--monitoring", action="store_true", help="also install Prometheus and log daemons for their tests"
+    )
     arguments = parser.parse_args()
     install_debian_packages()
     if arguments.fidelity:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from spo.probes.log_enricher.netlink import BACKLOG_LIMIT
+from spo.probes.log_enricher.netlink import BACKLOG_LIMIT, BacklogLimit
 from tests.fakes.enricher_daemon import EnricherDaemon, EnricherProcess, wait_until
 from tests.fakes.rpc_server import short_folder
 
@@ -245,12 +245,66 @@ def backlog_limit() -> int:
         return int(struct.unpack_from("=10I", answer, 16)[5])
 
 
+def set_backlog_limit(limit: int) -> None:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9) as control:
+        status = struct.pack("=10I", 0x10, 0, 0, 0, 0, limit, 0, 0, 0, 0)
+        control.sendto(struct.pack("=IHHII", 16 + len(status), 1001, 5, 1, 0) + status, (0, 0))
+        control.recv(8192)
+
+
+@pytest.fixture
+def original_backlog_limit() -> Iterator[int]:
+    before = backlog_limit()
+    yield before
+    set_backlog_limit(before)
+
+
 def test_backlog_limit_is_raised_and_restored(start: Callable[..., EnricherProcess]) -> None:
     before = backlog_limit()
     process = start(*KERNEL)
     wait_until(lambda: backlog_limit() >= BACKLOG_LIMIT)
     process.stop()
     assert backlog_limit() == before
+
+
+def test_backlog_limit_of_a_killed_process_is_restored_by_the_next(
+    start: Callable[..., EnricherProcess],
+) -> None:
+    before = backlog_limit()
+    process = start(*KERNEL)
+    wait_until(lambda: backlog_limit() >= BACKLOG_LIMIT)
+    process.stop(signal.SIGKILL)
+    assert backlog_limit() >= BACKLOG_LIMIT
+    process = start(*KERNEL)
+    process.wait_for("The audit backlog limit is raised already")
+    process.stop()
+    assert backlog_limit() == before
+
+
+@pytest.mark.parametrize(
+    ("present", "reading"),
+    [
+        pytest.param(64, BACKLOG_LIMIT + 64, id="kernels-own"),
+        pytest.param(2000, BACKLOG_LIMIT, id="between"),
+        pytest.param(BACKLOG_LIMIT, BACKLOG_LIMIT, id="enough"),
+        pytest.param(20_000, 20_000, id="more"),
+        pytest.param(0, 0, id="unlimited"),
+    ],
+)
+def test_limits_of_others_are_as_before_afterwards(
+    original_backlog_limit: int, present: int, reading: int
+) -> None:
+    set_backlog_limit(present)
+    with BacklogLimit(None):
+        assert backlog_limit() == reading
+    assert backlog_limit() == present
+
+
+def test_limit_that_somebody_changes_meanwhile_is_left_alone(original_backlog_limit: int) -> None:
+    set_backlog_limit(64)
+    with BacklogLimit(None):
+        set_backlog_limit(500)
+    assert backlog_limit() == 500
 
 
 def test_daemon_that_restarts_counts_all_and_nothing_twice(

@@ -55,6 +55,27 @@ def test_rotation_by_renaming_loses_nothing(log: LogFile, path: Path) -> None:
     assert drained(log) == [b"one", b"two", b"three"]
 
 
+def test_file_that_rotates_faster_than_it_is_read_loses_nothing(log: LogFile, path: Path) -> None:
+    append(path, b"one\n")
+    for content in (b"two\n", b"three\n", b"four\n"):
+        for number in (2, 1):
+            if (older := Path(f"{path}.{number}")).exists():
+                older.rename(f"{path}.{number + 1}")
+        path.rename(f"{path}.1")
+        append(path, content)
+    assert drained(log) == [b"one", b"two", b"three", b"four"]
+    append(path, b"five\n")
+    assert drained(log) == [b"five"]
+
+
+def test_file_whose_rotated_ones_are_gone_goes_on_with_the_present_one(log: LogFile, path: Path) -> None:
+    append(path, b"one\n")
+    path.rename(f"{path}.1")
+    append(path, b"two\n")
+    Path(f"{path}.1").unlink()
+    assert drained(log) == [b"one", b"two"]
+
+
 def test_rotation_by_truncation_begins_anew(log: LogFile, path: Path) -> None:
     append(path, b"one and more\n")
     assert drained(log) == [b"one and more"]

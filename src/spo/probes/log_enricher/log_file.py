@@ -21,6 +21,8 @@ MAX_LINE_BYTES: Final = 64 << 10
 """Longer lines are dropped: a record has at most 8,970 bytes."""
 _CHUNK_BYTES: Final = 256 << 10
 _EVENT_BYTES: Final = 64 << 10
+_MAX_ROTATED: Final = 100
+"""auditd keeps at most 99 files."""
 POLL_S: Final = 1.0
 """How often to look without being told: directories may be absent, or on a file system without events."""
 
@@ -67,12 +69,38 @@ class LogFile:
             self._offset, self._rest, self._is_skipping = 0, b"", False
             return self._read_lines()
         # Only when nothing is left in the old file.
-        if self._identity_of_path() not in (None, self._identity):
+        if _identity_of(self._path) not in (None, self._identity):
             log.info("The log file was replaced", path=str(self._path))
-            self._close()
-            if self._open(at_end=False):
+            if self._open_following():
                 return self._read_lines()
         return []
+
+    def _open_following(self) -> bool:
+        """Open what was written after our file, also if names change meanwhile."""
+        ours = self._identity
+        self._close()
+        for _ in range(_MAX_ROTATED):
+            following = self._following(ours)
+            expected = _identity_of(following)
+            if not self._open(at_end=False, path=following):
+                return False
+            if self._identity == expected:
+                return True
+            self._close()
+        return False
+
+    def _following(self, ours: tuple[int, int]) -> Path:
+        """What was written after our file: it may have been replaced more than once since we looked."""
+        newer = self._path
+        for number in range(1, _MAX_ROTATED):
+            older = self._path.with_name(f"{self._path.name}.{number}")
+            identity = _identity_of(older)
+            if identity == ours:
+                return newer
+            if identity is None:
+                break
+            newer = older
+        return self._path
 
     def _read_lines(self) -> list[bytes]:
         while chunk := os.pread(self._descriptor, _CHUNK_BYTES, self._offset):
@@ -97,10 +125,10 @@ class LogFile:
         self.too_long += len(lines) - len(whole)
         return whole
 
-    def _open(self, *, at_end: bool) -> bool:
+    def _open(self, *, at_end: bool, path: Path | None = None) -> bool:
         self._watch.start()
         try:
-            opened = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            opened = os.open(path or self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             if error.strerror != self._complaint:
                 self._complaint = error.strerror or str(error)
@@ -119,17 +147,18 @@ class LogFile:
             self._offset = status.st_size
         return True
 
-    def _identity_of_path(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return (status.st_dev, status.st_ino)
-
     def _close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)
 
 
 class _DirectoryWatch:

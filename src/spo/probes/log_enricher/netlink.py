@@ -37,6 +37,9 @@ _TYPE: Final = struct.Struct("=H")
 RECEIVE_BUFFER_BYTES: Final = 8 << 20
 BACKLOG_LIMIT: Final = 8192
 """Records that the kernel keeps before it makes the logging processes wait; its own default is 64."""
+_MAX_TOLD: Final = 1024
+"""Limits below this can be told from what they were raised to; nobody else chooses 8,193 to 9,215."""
+_UNLIMITED: Final = 0
 _MESSAGE_BYTES: Final = 16 << 10  # MAX_AUDIT_MESSAGE_LENGTH is 8,970
 _CONTROL_TIMEOUT_S: Final = 1.0
 
@@ -159,29 +162,36 @@ def _open_multicast() -> socket.socket:
 class BacklogLimit:
     """Raises the kernel's audit backlog limit while we read, as ``auditctl -b`` does. Context manager.
 
-    A limit that is higher already, or that somebody else changes meanwhile, is left alone.
+    A limit that is higher already, or that somebody else changes meanwhile, is left alone. A small one is
+    raised to 8,192 more than it was: so a process that was killed leaves a number that tells what was before,
+    and the next one restores that.
     """
 
     def __init__(self, namespace: Path | None) -> None:
         self._namespace = namespace
-        self._before: int | None = None
+        self._raised: int | None = None
+        self._before = 0
 
     def __enter__(self) -> "BacklogLimit":
         try:
             present = self._get()
-            if present < BACKLOG_LIMIT:
-                self._set(BACKLOG_LIMIT)
-                self._before = present
-                log.info("Raised the audit backlog limit", limit=BACKLOG_LIMIT, previous=present)
+            if BACKLOG_LIMIT < present < BACKLOG_LIMIT + _MAX_TOLD:
+                self._raised, self._before = present, present - BACKLOG_LIMIT
+                log.info("The audit backlog limit is raised already", limit=present, previous=self._before)
+            elif _UNLIMITED < present < BACKLOG_LIMIT:
+                raised = BACKLOG_LIMIT + (present if present < _MAX_TOLD else 0)
+                self._set(raised)
+                self._raised, self._before = raised, present
+                log.info("Raised the audit backlog limit", limit=raised, previous=present)
         except (OSError, SourceError) as error:
             log.warning("Cannot raise the audit backlog limit, logging may be slow", problem=str(error))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is None:
+        if self._raised is None:
             return
         try:
-            if self._get() == BACKLOG_LIMIT:
+            if self._get() == self._raised:
                 self._set(self._before)
         except (OSError, SourceError) as error:
             log.warning("Cannot restore the audit backlog limit", limit=self._before, problem=str(error))
