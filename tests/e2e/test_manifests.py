@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spo.manager.default_profile_data import DEFAULT_PROFILES
 from tests.e2e.cluster import BUSYBOX, Cluster, Namespace, pod, seccomp_profile
 from tools.devcluster import OPERATOR_NAMESPACE, ROOT, DevCluster, free_port
 
 RUNNING_S = 30.0
-DEFAULT_PROFILES: tuple[str, ...] = ()
 
 
 @pytest.fixture
