@@ -7,7 +7,7 @@ BPF_OBJECTS := src/spo/bpf/objects/recorder.x86_64.o src/spo/bpf/objects/recorde
 BPF_TARGET_x86_64 := x86
 BPF_TARGET_aarch64 := arm64
 
-.PHONY: help setup bpf demo up down test check format lint types layers unit fidelity generate replay faults bench lock
+.PHONY: help setup bpf image demo up down test check format lint types layers unit fidelity generate replay faults bench lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ src/spo/bpf/objects/recorder.%.o: bpf/recorder.bpf.c bpf/recorder.h bpf/kernel_t
 		-D__TARGET_ARCH_$(BPF_TARGET_$*) -c $< -o $@.full
 	PATH="$$PATH:/usr/sbin" bpftool gen object $@ $@.full
 	@rm $@.full
+
+image: setup bpf ## Build the operator's image; ARCH=arm64 for that architecture, REFRESH=1 for the newest packages
+	@$(PYTHON) tools/image.py --release $(if $(ARCH),--arch=$(ARCH)) $(if $(REFRESH),--refresh)
 
 demo: setup bpf ## Start a one-machine cluster, show a profile from apply to enforcement, stop everything
 	@$(PYTHON) tools/demo.py

@@ -1,53 +1,34 @@
-"""Build the operator's image for one machine: this interpreter, the runtime packages, and src/spo.
+"""Images of one machine: busybox for examples and tests, and the operator's from ``image.py``.
 
-No registry and no other image is needed: a tar archive of the files goes through ``podman import``.
-The image is for trying the project out; it is rebuilt only when a file in it has changed.
+No registry and no other image is needed: a tar archive of files of this machine goes through ``podman
+import``. An image is made again only when a file in it has changed.
 """
 
 import argparse
 import hashlib
-import importlib.metadata
 import io
 import re
 import subprocess
 import sys
-import sysconfig
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-IMAGE = "localhost/security-profiles-operator:dev"
 BUSYBOX_IMAGE = "localhost/busybox:dev"
 BUSYBOX = Path("/bin/busybox")
-APP = "opt/spo"
-UNUSED_STDLIB = {
-    "ensurepip",
-    "idlelib",
-    "lib2to3",
-    "pydoc_data",
-    "test",
-    "tkinter",
-    "turtledemo",
-    "dist-packages",
-}
-DISTRIBUTION = "security-profiles-operator"
+OPERATOR_IMAGE = Path(__file__).with_name("image.py")
 
 Files = dict[str, Path]
 """Path in the image, without the leading slash -> file on this machine."""
 
 
-def tree(folder: Path, *, skip: frozenset[str] = frozenset()) -> Iterator[Path]:
-    """All regular files below folder; directories named in skip are left out at the top."""
+def tree(folder: Path) -> Iterator[Path]:
+    """All regular files below folder, without Python packages."""
     for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and entry.name not in skip and entry.name != "site-packages":
+        if entry.is_dir() and entry.name != "site-packages":
             yield from tree(entry)
         elif entry.is_file():
             yield entry
-
-
-def interpreter() -> Path:
-    """The real file of the interpreter behind the virtual environment."""
-    return Path(getattr(sys, "_base_executable", sys.executable)).resolve()
 
 
 def shared_libraries(*binaries: Path) -> Iterator[Path]:
@@ -55,54 +36,6 @@ def shared_libraries(*binaries: Path) -> Iterator[Path]:
     listing = subprocess.run(("ldd", *map(str, binaries)), check=False, capture_output=True, text=True).stdout
     for match in re.finditer(r"(?:=> )?(/\S+) \(0x", listing):
         yield Path(match.group(1))
-
-
-def runtime_distributions() -> set[str]:
-    """Names of the distributions that the operator needs at run time, itself left out."""
-    found: set[str] = set()
-    waiting = [DISTRIBUTION]
-    while waiting:
-        for requirement in importlib.metadata.requires(waiting.pop()) or []:
-            name = re.split(r"[\s<>=!~;\[(]", requirement, maxsplit=1)[0].lower()
-            if "extra ==" in requirement or name in found or not is_installed(name):
-                continue
-            found.add(name)
-            waiting.append(name)
-    return found
-
-
-def is_installed(name: str) -> bool:
-    """Whether this environment has the distribution: one with an unmet marker is absent."""
-    try:
-        importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def operator_files(root: Path) -> Files:
-    """Everything the operator's image holds."""
-    stdlib = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix}))
-    python = interpreter()
-    libseccomp = next(Path("/usr/lib").glob("*/libseccomp.so.2"))
-    libbpf = next(Path("/usr/lib").glob("*/libbpf.so.1"))
-    static_build = {folder.name for folder in stdlib.glob("config-*")}
-    system = [python, libseccomp, libbpf, *tree(stdlib, skip=frozenset(UNUSED_STDLIB | static_build))]
-    packages: Files = {}
-    for name in (DISTRIBUTION, *runtime_distributions()):
-        for entry in importlib.metadata.files(name) or []:
-            source = Path(str(entry.locate()))
-            # Of our own distribution, installed editable, only what tells the version.
-            wanted = name != DISTRIBUTION or entry.name == "METADATA"
-            if wanted and ".." not in entry.parts and source.is_file():
-                packages[f"{APP}/{entry}"] = source
-    binaries = [file for file in (*system, *packages.values()) if file.suffix == ".so"]
-    files: Files = {}
-    for file in (*system, *shared_libraries(python, libseccomp, libbpf, *binaries)):
-        # /lib is a symbolic link to /usr/lib: the archive may name a directory in one way only.
-        files[str(file.parent.resolve() / file.name).lstrip("/")] = file
-    own = {f"{APP}/spo/{file.relative_to(root / 'src/spo')}": file for file in tree(root / "src/spo")}
-    return {**files, **packages, **own}
 
 
 def fingerprint(files: Files) -> str:
@@ -147,7 +80,6 @@ def import_image(image: str, files: Files, links: dict[str, str], changes: list[
     label = fingerprint(files)
     if inspect(image, '{{index .Labels "fingerprint"}}') == label:
         return False
-    previous = inspect(image, "{{.Id}}")
     options = [f"--change={change}" for change in (*changes, f"LABEL fingerprint={label}")]
     subprocess.run(
         ("podman", "import", "-q", *options, "-", image),
@@ -155,23 +87,10 @@ def import_image(image: str, files: Files, links: dict[str, str], changes: list[
         input=archive(files, links),
         stdout=subprocess.DEVNULL,
     )
-    if previous:
-        # Left alone by Podman as long as a container uses it.
-        subprocess.run(("podman", "rmi", previous), check=False, capture_output=True)
+    # What had the name before, unless a container uses it.
+    command = ("podman", "image", "prune", "--force", "--filter=label=fingerprint")
+    subprocess.run(command, check=False, capture_output=True)
     return True
-
-
-def operator_image(root: Path) -> bool:
-    """Make the operator's image."""
-    folders = ("bin", "lib", "lib64", "sbin")
-    links = {name: str(Path(f"/{name}").readlink()) for name in folders if Path(f"/{name}").is_symlink()}
-    changes = [
-        f'ENTRYPOINT ["{interpreter()}", "-s", "-P", "-m", "spo"]',
-        f"ENV PYTHONPATH=/{APP}",
-        "ENV PYTHONDONTWRITEBYTECODE=1",
-        "USER 65535:65535",
-    ]
-    return import_image(IMAGE, operator_files(root), links, changes)
 
 
 def busybox_image() -> bool:
@@ -188,9 +107,9 @@ def main() -> None:
         "--busybox-as", action="append", default=[], metavar="NAME", help="another name for the busybox image"
     )
     arguments = parser.parse_args()
-    root = Path(__file__).resolve().parent.parent
-    for image, made in ((IMAGE, operator_image(root)), (BUSYBOX_IMAGE, busybox_image())):
-        print(f"image {image} {'built' if made else 'is current'}", flush=True)
+    subprocess.run((sys.executable, OPERATOR_IMAGE), check=True)
+    made = busybox_image()
+    print(f"image: {BUSYBOX_IMAGE} {'built' if made else 'is current'}", flush=True)
     for name in arguments.busybox_as:
         subprocess.run(("podman", "tag", BUSYBOX_IMAGE, name), check=True)
 

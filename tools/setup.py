@@ -32,6 +32,7 @@ DEBIAN_PACKAGES = (
     "jq",
     "libbpf-dev",
     "libseccomp2",
+    "mmdebstrap",
     "netavark",
     "podman",
     "python3-venv",
