@@ -50,8 +50,8 @@ def pid() -> Iterator[int]:
 def start(folder: Path) -> Iterator[Callable[..., EnricherProcess]]:
     started: list[EnricherProcess] = []
 
-    def make(*options: str) -> EnricherProcess:
-        started.append(EnricherProcess(folder, *options))
+    def make(*options: str, wrapper: tuple[str, ...] = ()) -> EnricherProcess:
+        started.append(EnricherProcess(folder, *options, wrapper=wrapper))
         return started[-1]
 
     yield make
@@ -68,6 +68,10 @@ class Writer:
         # Later than the start of the process: a record from before is somebody else's.
         self._time = int(Path(f"/proc/{pid}").stat().st_ctime) + 5
         self._serial = 0
+
+    def jump(self, seconds: int) -> None:
+        """Of the clock that the kernel stamps records with."""
+        self._time += seconds
 
     def body(self, number: int = 83) -> str:
         self._serial += 1
@@ -176,6 +180,40 @@ def test_rotated_and_damaged_files_are_followed(
     append(path, writer.auditd(6))
     process.wait_for('"syscallName"="lstat"')
     assert not [line for line in process.audits() if '"syscallName"="close"' in line]
+
+
+def test_permission_that_is_lost_and_restored(
+    folder: Path, daemon: EnricherDaemon, start: Callable[..., EnricherProcess], writer: Writer
+) -> None:
+    path = folder / "audit.log"
+    append(path, "")
+    # Without the others root is refused as everybody is.
+    process = start("--source=auditd", wrapper=("setpriv", "--bounding-set", "-all,+sys_ptrace"))
+    append(path, writer.auditd(0))
+    process.wait_for('"syscallName"="read"')
+    path.rename(folder / "audit.log.1")
+    append(folder / "new", writer.auditd(1))
+    (folder / "new").chmod(0)
+    (folder / "new").rename(path)
+    process.wait_for("Cannot read the log file, waiting.*Permission denied")
+    append(path, writer.auditd(2))
+    path.chmod(0o600)
+    process.wait_for('"syscallName"="write"')
+    process.wait_for('"syscallName"="open"')
+
+
+def test_records_from_before_and_after_a_jump_of_the_clock(
+    folder: Path, daemon: EnricherDaemon, start: Callable[..., EnricherProcess], writer: Writer
+) -> None:
+    path = folder / "audit.log"
+    append(path, "")
+    process = start("--source=auditd")
+    process.wait_for("Connected to the daemon")
+    for seconds, number in ((0, 0), (86_400, 1), (-30, 2), (0, 3)):
+        writer.jump(seconds)
+        append(path, writer.auditd(number))
+    process.wait_for('"syscallName"="close"')
+    assert len(process.audits()) == 4
 
 
 def test_forged_lines_are_not_believed(

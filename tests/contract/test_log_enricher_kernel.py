@@ -149,8 +149,9 @@ def test_records_from_before_the_daemon_knows_are_not_lost(
     process = start(*KERNEL)
     container = run("mkdir /tmp/a")
     container.go()
-    container.go()
+    # A container whose first process has ended before anybody looked at it would be nobody's.
     wait_until(lambda: daemon.asked[container.id] >= 2)
+    container.go()
     daemon.knows(container.id, "late")
     first = process.wait_for('"container"="late"')[0]
     assert '"executable"="/"' in first  # of the runtime, before the program begins
@@ -226,6 +227,19 @@ def test_without_the_hosts_namespace_a_file_is_used_and_said(
     messages = "".join(process.lines)
     assert "cannot open the network namespace /nowhere/net: No such file or directory" in messages
     assert f"Reading from file {folder}/syslog" in messages
+
+
+def test_what_is_said_about_the_namespace_of_process_1_is_true(
+    folder: Path, start: Callable[..., EnricherProcess]
+) -> None:
+    try:
+        Path("/proc/1/ns/net").stat()
+        expected = "Reading from netlink audit multicast"
+    except PermissionError:
+        expected = "cannot open the network namespace /proc/1/ns/net: Permission denied"
+    process = start()
+    assert expected in "".join(process.lines)
+    assert ("Reading from netlink" in "".join(process.lines)) == ("Reading" in expected)
 
 
 def test_kernel_that_was_asked_for_by_name_is_needed(folder: Path) -> None:

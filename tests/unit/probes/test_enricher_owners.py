@@ -18,8 +18,12 @@ class Proc:
         self.root = root
         self.now_s = 1000.0
         self.forks: dict[int, Fork] = {}
-        clocks = Clocks(lambda: self.now_s, lambda: BOOT_S, lambda: BOOT_S)
+        self.jumped_s = 0.0
+        clocks = Clocks(lambda: self.now_s, self._epoch, self._epoch)
         self.owners = Owners(root, self, clocks, ticks_per_s=100)
+
+    def _epoch(self) -> float:
+        return BOOT_S + self.jumped_s
 
     def drain(self) -> None:
         """All events have come."""
@@ -177,3 +181,31 @@ def test_real_proc_names_this_process() -> None:
     owner = Owners(Path("/proc")).find(os.getpid(), 1 << 60)
     assert owner is not None
     assert owner.start_ticks > 0
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, -1.0, 1.0, 86_400.0])
+def test_process_is_found_after_a_jump_of_the_clock(proc: Proc, jump_s: float) -> None:
+    proc.run(7, f"0::/libpod-{A}\n", started_s=10)
+    assert proc.find(7, at_s=20) == (A, None)
+    proc.jumped_s = jump_s
+    proc.now_s += VERIFY_S
+    assert proc.find(7, at_s=30 + jump_s) == (A, None)
+    proc.run(8, f"0::/libpod-{B}\n", started_s=40)
+    assert proc.find(8, at_s=50 + jump_s) == (B, None)
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, 86_400.0])
+def test_process_that_ended_around_a_jump_of_the_clock_is_its_own(proc: Proc, jump_s: float) -> None:
+    proc.run(7, f"0::/libpod-{A}\n")
+    proc.jumped_s = jump_s
+    proc.forks = {8: Fork(7, 900.0)}
+    assert proc.find(8, at_s=901 + jump_s) == (A, None)
+
+
+def test_record_from_before_a_jump_is_never_given_to_another_container(proc: Proc) -> None:
+    proc.run(7, f"0::/libpod-{A}\n", started_s=10)
+    proc.find(7, at_s=20)
+    proc.jumped_s = 3600.0
+    proc.now_s += VERIFY_S
+    proc.run(7, f"0::/libpod-{B}\n", started_s=30)
+    assert proc.find(7, at_s=29) == (A, None)
