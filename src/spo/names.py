@@ -77,6 +77,9 @@ TRACE_BPF_ANNOTATION: Final = "io.containers.trace-bpf/"
 TRACE_AVCS_ANNOTATION: Final = "io.containers.trace-avcs/"
 """Prefix + container name: record SELinux denials. Set by spo.webhooks, read by the daemon."""
 
+REPLACED_PROFILE_ANNOTATION: Final = "replaced-profile.spo.x-k8s.io/"
+"""Prefix + container name: the profile before a recording replaced it. Set by spo.webhooks, for events."""
+
 HOOK_RECORDINGS_DIR: Final = "/run/security-profiles-operator/recordings"
 """Where OCI hooks write what they recorded."""
 

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from spo.api.admission import AdmittedPod, PatchOperation
+from spo.api.core import SeccompProfileReference
 from spo.names import (
     LOG_PROFILE_NAME,
     RECORDED_SELINUX_TYPE,
+    REPLACED_PROFILE_ANNOTATION,
     TRACE_AVCS_ANNOTATION,
     TRACE_LOGS_ANNOTATION,
     TRACE_SYSCALL_ANNOTATION,
@@ -97,6 +99,8 @@ class _Made:
         self._warnings: list[str] = []
         self._now_s = now_s
         self._log_profile = localhost_profile(operator_namespace, LOG_PROFILE_NAME)
+        context = pod.spec.security_context
+        self._pod_profile = context.seccomp_profile if context else None
 
     def warn(self, text: str) -> None:
         self._warnings.append(text)
@@ -136,12 +140,15 @@ class _Made:
                 )
             wanted = localhost(self._log_profile)
             profile = context.seccomp_profile if context else None
-            if profile is None or (profile.type, profile.localhost_profile) != tuple(wanted.values()):
-                if profile is not None:
+            if not _is(profile, wanted):
+                replaced = profile or self._pod_profile
+                if replaced is not None and not _is(replaced, wanted):
                     self.warn(
                         f"ProfileRecording {rule.name}: the seccomp profile of container {container!r} is "
                         "replaced by one that allows and logs everything"
                     )
+                    key = f"{REPLACED_PROFILE_ANNOTATION}{container}"
+                    self._annotations[key] = replaced.localhost_profile or replaced.type
                 self._set(place, "seccompProfile", wanted)
         elif rule.prefix == TRACE_AVCS_ANNOTATION:
             options: dict[str, Any] = dict((context.se_linux_options if context else None) or {})
@@ -165,6 +172,10 @@ class _Made:
         warnings = tuple(dict.fromkeys(self._warnings))[:MAX_WARNINGS]
         contexts = [one for place, fields in self._fields.values() for one in set_in_context(place, fields)]
         return Decision((*annotations, *contexts), warnings)
+
+
+def _is(profile: SeccompProfileReference | None, wanted: dict[str, str]) -> bool:
+    return profile is not None and (profile.type, profile.localhost_profile) == tuple(wanted.values())
 
 
 def _name_problem(rule: RecordingRule, container: str) -> str:

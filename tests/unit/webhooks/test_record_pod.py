@@ -17,6 +17,7 @@ Obj = dict[str, Any]
 NOW = 1_700_000_000
 SYSCALL, LOGS = "io.containers.trace-syscall/", "io.containers.trace-logs/"
 BPF, AVCS = "io.containers.trace-bpf/", "io.containers.trace-avcs/"
+REPLACED = "replaced-profile.spo.x-k8s.io/"
 LOG_PROFILE = {"type": "Localhost", "localhostProfile": "operator/spo/log-enricher-trace.json"}
 
 
@@ -107,6 +108,19 @@ def test_logs_replace_the_profile_and_say_so() -> None:
     assert context == {"seccompProfile": LOG_PROFILE, "runAsUser": 3}
     assert len(decision.warnings) == 1
     assert "seccomp profile of container 'c' is replaced" in decision.warnings[0]
+    assert annotations_of(obj, rule("logs"))[f"{REPLACED}c"] == "mine.json"
+
+
+def test_logs_replace_the_profile_of_the_pod_for_one_container() -> None:
+    obj = pod("c", "d", securityContext={"seccompProfile": {"type": "RuntimeDefault"}})
+    decision = decide(obj, rule("logs", containers=["d"]))
+    assert len(decision.warnings) == 1
+    annotations = annotations_of(obj, rule("logs", containers=["d"]))
+    assert {key: value for key, value in annotations.items() if key.startswith(REPLACED)} == {
+        f"{REPLACED}d": "RuntimeDefault"
+    }
+    free = pod("c", securityContext={"seccompProfile": LOG_PROFILE})
+    assert decide(free, rule("logs")).warnings == ()
 
 
 @pytest.mark.parametrize("recorder", ["hook", "bpf"])
