@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from spo.profiles.allowance import Allowance
 from spo.profiles.paths import ProfileKey
 
 
@@ -12,6 +13,7 @@ class FakeNodeView:
     in_use: set[ProfileKey] = field(default_factory=set)
     certain: bool = True
     strict: bool = False
+    allowed: Allowance | None = None
 
     def is_referenced(self, file: ProfileKey) -> bool:
         return file in self.in_use
@@ -21,3 +23,6 @@ class FakeNodeView:
 
     def is_strict(self) -> bool:
         return self.strict
+
+    def allowance(self) -> Allowance | None:
+        return self.allowed

@@ -11,6 +11,7 @@ DELETE: Final = "delete"
 SECCOMP_REASONS: Final = (
     "SeccompNotSupportedOnNode",
     "InvalidSeccompProfile",
+    "ProfileNotAllowed",
     "CannotSaveSeccompProfile",
     "CannotRemoveSeccompProfile",
     "CannotUpdateSeccompProfile",

@@ -6,6 +6,7 @@ from spo.api.seccomp_profile import SeccompProfile
 from spo.api.spod import SecurityProfilesOperatorDaemon
 from spo.daemon.wakeups import REFERENCE_INDEX, References
 from spo.kube.informer import Informer
+from spo.profiles.allowance import Allowance
 from spo.profiles.file_owner import names_of_file
 from spo.profiles.paths import ProfileKey
 
@@ -15,11 +16,13 @@ class SpodRules(NamedTuple):
 
     strict_syscalls: bool
     """A syscall that no architecture has makes a profile invalid; otherwise it is a warning."""
+    allowance: Allowance | None
+    """What profiles may let happen; None: everything."""
 
 
 def rules_of(spod: SecurityProfilesOperatorDaemon) -> SpodRules:
     """What to keep of the settings."""
-    return SpodRules(spod.spec.strict_syscalls)
+    return SpodRules(spod.spec.strict_syscalls, Allowance.of(spod.spec))
 
 
 class CachedNodeView:
@@ -49,3 +52,7 @@ class CachedNodeView:
     def is_strict(self) -> bool:
         """See :class:`spo.daemon.seccomp_profile.NodeView`."""
         return any(rules.strict_syscalls for rules in self._rules.cache.list())
+
+    def allowance(self) -> Allowance | None:
+        """See :class:`spo.daemon.seccomp_profile.NodeView`."""
+        return next((rules.allowance for rules in self._rules.cache.list()), None)

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from spo import klog
 from spo.api.core import PODS
-from spo.api.node_status import PROFILE_NODE_STATUSES, SecurityProfileNodeStatus
+from spo.api.node_status import PROFILE_NODE_STATUSES, ProfileState, SecurityProfileNodeStatus
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.api.spod import SPODS
 from spo.controller import Controller, run_until_stopped
@@ -141,7 +141,7 @@ class Daemon:
             group.create_task(self._recorder.run())
             reporting = group.create_task(self._reporter.run())
             await caches_synced(self._informers, self._settings.cache_sync_timeout_s)
-            wakeups = Wakeups(self._controller.enqueue, self._profiles.cache)
+            wakeups = Wakeups(self._controller.enqueue, self._profiles.cache, self._has_error)
             self._listen(wakeups)
             files = FileChanges(
                 self._root, self._reporter.claims, self._is_as_left, wakeups.claimed, self._clock
@@ -160,6 +160,10 @@ class Daemon:
         """Why this daemon cannot look after profiles yet, empty if it does."""
         return self._missing
 
+    def _has_error(self, key: str) -> bool:
+        known = self._reporter.state(key)
+        return known is not None and known.state == ProfileState.ERROR
+
     def _is_as_left(self, file: ProfileKey) -> bool:
         path = path_of(file)
         return parse_localhost_profile(path) == file and self._dir.is_as_left(path)
@@ -170,7 +174,7 @@ class Daemon:
         self._own_status.add_listener(lambda _, status: self._reporter.observed(status))
         self._profiles.add_unreadable_listener(lambda key: wakeups.file_of(*key))
         self._pods.add_unreadable_listener(lambda _: self._wake_claims(wakeups))
-        self._rules.add_listener(lambda *_: wakeups.all_profiles())
+        self._rules.add_listener(lambda old, new: wakeups.all_profiles() if old != new else None)
         self._wake_claims(wakeups)
 
     def _wake_claims(self, wakeups: Wakeups) -> None:

@@ -11,6 +11,7 @@ from spo.daemon.node_status import NodeStatusReporter
 from spo.errors import SpoError, TerminalError
 from spo.host.libseccomp import check_filter
 from spo.host.seccomp_dir import CannotRemoveProfileError, SeccompDir
+from spo.profiles.allowance import Allowance, ProfileNotAllowedError
 from spo.profiles.base import resolve_base
 from spo.profiles.file_owner import file_stem, names_of_file, oldest_first
 from spo.profiles.merge import merge
@@ -23,6 +24,7 @@ from spo.profiles.withheld import withheld
 log = klog.get("seccomp-spod")
 
 INVALID: Final = "InvalidSeccompProfile"
+NOT_ALLOWED: Final = "ProfileNotAllowed"
 NOT_SUPPORTED: Final = "SeccompNotSupportedOnNode"
 CANNOT_SAVE: Final = "CannotSaveSeccompProfile"
 CANNOT_REMOVE: Final = "CannotRemoveSeccompProfile"
@@ -49,6 +51,9 @@ class NodeView(Protocol):
 
     def is_strict(self) -> bool:
         """Whether a syscall that no architecture has makes a profile invalid."""
+
+    def allowance(self) -> Allowance | None:
+        """What profiles may let happen; ``None``: everything."""
 
 
 class Announcer(Protocol):
@@ -129,6 +134,9 @@ class SeccompProfileReconciler:
         try:
             path = localhost_profile(*_names(profile))
             content = await self._render(profile)
+        except ProfileNotAllowedError as error:
+            await self._disallow(profile, path, error)
+            return
         except SpoError as error:
             self._refuse(profile, INVALID, str(error))
             if isinstance(error, TerminalError):
@@ -155,6 +163,19 @@ class SeccompProfileReconciler:
                 profile=profile.metadata.name,
             )
 
+    async def _disallow(self, profile: SeccompProfile, path: str, error: ProfileNotAllowedError) -> None:
+        """Refuse the profile; what its file says now may be within the limits, or be needed by a pod."""
+        problem, allowance = str(error), self._view.allowance()
+        content = await asyncio.to_thread(self._dir.read, path)
+        if content is not None and not (allowance and allowance.permits_file(content)):
+            namespace, name = _names(profile)
+            file = ProfileKey(namespace, file_stem(name))
+            if self._view.is_referenced(file):
+                problem += "; the file of before stays as long as a pod of this node uses it"
+            elif self._reports.state(key_of(profile)) is not None:
+                await self._remove_file(file)
+        self._refuse(profile, NOT_ALLOWED, problem)
+
     async def _withhold(self, profile: SeccompProfile, state: ProfileState) -> None:
         """Nothing of this profile belongs on a node; a file that a pod uses stays until the pod is gone."""
         namespace, name = _names(profile)
@@ -168,6 +189,8 @@ class SeccompProfileReconciler:
         namespace = profile.metadata.namespace
         chain = resolve_base(profile, lambda name: self._profiles.get(namespace, name))
         spec = merge(chain)
+        if (allowance := self._view.allowance()) is not None:
+            allowance.check(spec)
         validate(spec, strict_syscalls=self._view.is_strict())
         await asyncio.to_thread(check_filter, spec)
         return render(spec)

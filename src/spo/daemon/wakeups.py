@@ -7,7 +7,7 @@ from spo.api.core import Pod
 from spo.api.node_status import StatusKey
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller import Request
-from spo.daemon.seccomp_profile import version_of
+from spo.daemon.seccomp_profile import profile_key, version_of
 from spo.kube.cache import Cache
 from spo.kube.errors import UnreadableObjectError
 from spo.profiles.file_owner import file_stem, names_of_file
@@ -42,9 +42,16 @@ class Wakeups:
         self,
         enqueue: Callable[[Request], None],
         profiles: Cache[SeccompProfile],
+        has_error: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """Take what it works with.
+
+        Args:
+            has_error: whether this node reports an error for the profile with this key of node statuses.
+        """
         self._enqueue = enqueue
         self._profiles = profiles
+        self._has_error = has_error
 
     def profile_changed(self, old: SeccompProfile | None, new: SeccompProfile | None) -> None:
         """Listener of the profiles."""
@@ -62,7 +69,9 @@ class Wakeups:
     def pod_changed(self, old: References | None, new: References | None) -> None:
         """Listener of the node's pods: a file may go when its last user has gone."""
         for file in set(old or ()) - set(new or ()):
-            if not any(self._is_alive(file.namespace, name) for name in names_of_file(file.name)):
+            names = names_of_file(file.name)
+            wanted = any(self._is_alive(file.namespace, name) for name in names)
+            if not wanted or any(self._has_error(profile_key(file.namespace, name)) for name in names):
                 self._enqueue(Request(file.namespace, file.name))
 
     def claimed(self, key: str) -> None:

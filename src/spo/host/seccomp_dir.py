@@ -92,6 +92,22 @@ class SeccompDir:
                 self._has(path, name, directory, content)
         return True
 
+    def read(self, path: str) -> bytes | None:
+        """What a file says; ``None`` if there is none, or if it is not as we write files.
+
+        Raises:
+            ForeignPathError
+        """
+        key = _key(path)
+        try:
+            with (
+                opened_directory(self._root, follow=True) as root,
+                opened_directory(key.namespace, dir_fd=root) as directory,
+            ):
+                return read_file(key.name + SUFFIX, directory)
+        except OSError:
+            return None
+
     def is_as_left(self, path: str) -> bool:
         """Whether nobody has touched a file since :meth:`write` returned; also ``False`` if that is unknown.
 
