@@ -46,6 +46,11 @@ _node_root = click.option(
 _port = click.option(
     "--port", type=click.IntRange(1, 65535), default=_DEFAULT_PORT, show_default=True, help="Of the API."
 )
+_access_log = click.option(
+    "--access-log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append what service accounts ask for, and whether they may: a JSON object a line.",
+)
 
 
 @click.group()
@@ -59,16 +64,23 @@ def main() -> None:
 @_node_name
 @_node_root
 @_port
+@_access_log
 @click.option("--ready-fd", type=int, hidden=True, help="Gets a line when the server is ready.")
 def serve(
-    state: Path, crds: Path | None, node_name: str, node_root: Path, port: int, ready_fd: int | None
+    state: Path,
+    crds: Path | None,
+    node_name: str,
+    node_root: Path,
+    port: int,
+    access_log: Path | None,
+    ready_fd: int | None,
 ) -> None:
     """Run in the foreground until SIGTERM; pods go on running."""
     from onenode.serving import serve_until_stopped  # noqa: PLC0415  half a second, here only
 
     _check_machine()
     instance = Instance(state.absolute())
-    options = _options(crds, node_name, node_root, port)
+    options = _options(crds, node_name, node_root, port, access_log)
     try:
         instance.prepare()
         with instance.lock():
@@ -83,11 +95,14 @@ def serve(
 @_node_name
 @_node_root
 @_port
-def up(state: Path, crds: Path | None, node_name: str, node_root: Path, port: int) -> None:
+@_access_log
+def up(
+    state: Path, crds: Path | None, node_name: str, node_root: Path, port: int, access_log: Path | None
+) -> None:
     """Start in the background, wait until ready, print the KUBECONFIG line."""
     instance = Instance(state.absolute())
     _check_machine()
-    options = _options(crds, node_name, node_root, port)
+    options = _options(crds, node_name, node_root, port, access_log)
     try:
         if instance.running_pid() is None:
             _start_in_background(instance, [f"--state={instance.state}", *options.arguments()])
@@ -132,12 +147,15 @@ def kubeconfig(state: Path) -> None:
     click.echo(Instance(state.absolute()).kubeconfig)
 
 
-def _options(crds: Path | None, node_name: str, node_root: Path, port: int) -> ServeOptions:
+def _options(
+    crds: Path | None, node_name: str, node_root: Path, port: int, access_log: Path | None
+) -> ServeOptions:
     return ServeOptions(
         crds=crds.absolute() if crds else None,
         node_name=node_name,
         node_root=node_root.absolute(),
         port=port,
+        access_log=access_log.absolute() if access_log else None,
     )
 
 

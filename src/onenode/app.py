@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from onenode.answers import Answer, error_answer, text_answer
 from onenode.auth import Authenticator
+from onenode.authorization.access_log import AccessLog
 from onenode.authorization.impersonation import impersonated
 from onenode.bodies import LARGEST_BODY_BYTES
 from onenode.builtin_resources import builtin_resources
@@ -43,6 +44,7 @@ def create_app(
     *,
     pods: PodAccess | None = None,
     ca_text: str = "",
+    access_log: Path | None = None,
 ) -> App:
     """The API server over a store.
 
@@ -52,12 +54,14 @@ def create_app(
         auth: judges tokens.
         pods: reaches into running pods, for logs.
         ca_text: CA certificate that pods get to verify this server, PEM.
+        access_log: file for what service accounts ask for and whether they may; ``None``: there is none.
 
     Raises:
         DefinitionError: a file in ``crds`` is not usable.
     """
     registry = Registry(builtin_resources())
-    context = Context(store=store, registry=registry, auth=auth, pods=pods)
+    log = AccessLog(access_log) if access_log else None
+    context = Context(store=store, registry=registry, auth=auth, pods=pods, access_log=log)
     if crds is not None:
         load_definitions(store, crds)
     controllers = Controllers(context, ca_text)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from onenode.auth import Authenticator
+from onenode.authorization.access_log import AccessLog
 from onenode.authorization.authorizer import Authorizer
 from onenode.clock import Clock
 from onenode.pod_access import PodAccess
@@ -27,12 +28,14 @@ class Context:
     auth: Authenticator
     pods: PodAccess | None = None
     """Reaches into running pods; ``None`` if there is no kubelet."""
+    access_log: AccessLog | None = None
+    """Gets what service accounts ask for, if somebody wants to know."""
     random: random.Random = field(default_factory=random.SystemRandom)
 
     @cached_property
     def authorizer(self) -> Authorizer:
         """Decides who may do what."""
-        return Authorizer(self.store)
+        return Authorizer(self.store, self.access_log)
 
     @cached_property
     def webhooks(self) -> Webhooks:

@@ -39,6 +39,8 @@ class ServeOptions:
     port: int
     ready_fd: int | None = None
     """File descriptor that gets a line when requests are answered."""
+    access_log: Path | None = None
+    """File for what service accounts ask for."""
 
     def arguments(self) -> list[str]:
         """For ``serve`` on the command line; also how two sets of options are compared."""
@@ -47,7 +49,8 @@ class ServeOptions:
             f"--node-root={self.node_root}",
             f"--port={self.port}",
         ]
-        return [*arguments, f"--crds={self.crds}"] if self.crds else arguments
+        files = (("crds", self.crds), ("access-log", self.access_log))
+        return [*arguments, *(f"--{name}={path}" for name, path in files if path)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,7 @@ class _Apply:
             raise internal_error(error.message) from error
         if old is None:
             self._check_new(applied)
+            write.may_create()
             return await write.create_object(merged, applied=True)
         metadata = own_metadata(merged)
         metadata["resourceVersion"] = str(old.revision)

@@ -110,7 +110,14 @@ async def _serve(instance: Instance, options: ServeOptions, environment: Mapping
         bridge_api_address=bridge,
     )
     kubelet = Kubelet(store, podman, settings, PodTokens(authenticator), runtime_version=version)
-    app = create_app(store, options.crds, authenticator, pods=kubelet, ca_text=certificates.ca_text())
+    app = create_app(
+        store,
+        options.crds,
+        authenticator,
+        pods=kubelet,
+        ca_text=certificates.ca_text(),
+        access_log=options.access_log,
+    )
     streams = PodStreams(
         app, store=store, auth=authenticator, authorizer=app.context.authorizer, pods=kubelet
     )

@@ -115,8 +115,17 @@ class Write:
         if old is None:
             if not strategy_of(self.resource).create_on_update or self.subresource:
                 raise not_found(self.resource, self.name)
+            self.may_create()
             return await self.create_object(obj)
         return await self.update_object(old, obj)
+
+    def may_create(self) -> None:
+        """Who changes an object that does not exist creates it, and must have that right for its name.
+
+        Raises:
+            ApiError: 403.
+        """
+        self.context.authorizer.check_create(self.user, self.resource, self.namespace or "", self.name)
 
     # Steps that patches share
 

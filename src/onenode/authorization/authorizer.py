@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from onenode.authorization.access_log import AccessLog
 from onenode.authorization.attributes import attributes_of, forbidden_request
 from onenode.authorization.rules import Attributes, Decision, Grant, RuleIndex, build_index, decide
+from onenode.registry import Resource
 from onenode.requests import Request, User
 from onenode.store import Store
 
@@ -26,8 +28,9 @@ class Authorizer:
     by old rules.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, log: AccessLog | None = None) -> None:
         self._store = store
+        self._log = log
         self._revision = -1
         self._versions: tuple[int, ...] | None = None
         self._index = RuleIndex()
@@ -59,8 +62,26 @@ class Authorizer:
             ApiError: 403.
         """
         decision = self.decide(user, wanted)
+        if self._log is not None:
+            self._log.note(user, wanted, allowed=decision.allowed)
         if not decision.allowed:
             raise forbidden_request(user, wanted, decision.reason)
+
+    def check_create(self, user: User, resource: Resource, namespace: str, name: str) -> None:
+        """Raise unless a user may create the object of this name.
+
+        Raises:
+            ApiError: 403.
+        """
+        wanted = Attributes(
+            verb="create",
+            group=resource.group,
+            version=resource.version,
+            resource=resource.plural,
+            name=name,
+            namespace=namespace,
+        )
+        self.check(user, wanted)
 
     def check_request(self, request: Request) -> None:
         """Raise unless the user of a request may make it.
