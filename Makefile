@@ -7,7 +7,7 @@ BPF_OBJECTS := src/spo/bpf/objects/recorder.x86_64.o src/spo/bpf/objects/recorde
 BPF_TARGET_x86_64 := x86
 BPF_TARGET_aarch64 := arm64
 
-.PHONY: help setup bpf image demo up down test check format lint types layers unit fidelity generate replay faults bench lock
+.PHONY: help setup bpf image demo up down test check format lint types layers unit fidelity generate replay faults fuzz bench lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ down: setup ## Stop it and remove what it put on this machine
 	@$(PYTHON) tools/devcluster.py down
 
 test: check ## Everything: check, then the tests that need root, Podman, or a cluster
-	@$(SETUP) --fidelity --monitoring
+	@$(SETUP) --fidelity --monitoring --fuzz
 	$(PYTHON) -m pytest tests/contract tests/e2e tests/fidelity
 
 check: setup bpf ## Format, lint, types, layers, unit tests; no root needed
@@ -80,6 +80,12 @@ FAULTS := tests/unit/kube tests/unit/controller tests/unit/host tests/unit/daemo
 
 faults: setup bpf ## Test what goes wrong: broken API answers, kills, full disks, bad profiles, races; needs root
 	$(PYTHON) -m pytest $(FAULTS)
+
+FUZZ_S := 300
+
+fuzz: setup ## Fuzz the parsers of audit records for FUZZ_S seconds
+	@$(SETUP) --fuzz
+	PYTHONPATH=src $(PYTHON) tests/fuzz/audit_lines.py -max_total_time=$(FUZZ_S) -max_len=9000
 
 bench: setup bpf ## Measure; results go to bench/RESULTS.md
 	$(PYTHON) bench/onenode.py

