@@ -1,7 +1,6 @@
-"""The documented patches of the object spod, on a running operator."""
+"""The object spod on a running operator; the commands of the usage document are in test_spod_document."""
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -64,31 +63,6 @@ def test_default_object_is_there_and_running(operator: Namespace) -> None:
     assert list(containers_of(operator)) == ["non-root-enabler", OPERATOR]
 
 
-def test_verbosity(operator: Namespace, patch: Patch) -> None:
-    assert '"Set logging verbosity to 0"' in log_of(operator)[0]
-    patch(verbosity=1)
-    # Without -c, as documented: the container may be named after the pod.
-    first = operator.kubectl("logs", "ds/spod", OPERATOR).splitlines()[0]
-    assert '"msg"="Set logging verbosity to 1"' in first
-
-
-def test_bpf_recorder(operator: Namespace, patch: Patch) -> None:
-    patch(enableBpfRecorder=True)
-    log = "\n".join(log_of(operator, "bpf-recorder"))
-    for line in (
-        "Set logging verbosity to 0",
-        "starting component: bpf-recorder",
-        "Got system mount namespace: ",
-        "Doing BPF load/unload self-test",
-        "Module successfully loaded, watching for events",
-        "Unloading bpf module",
-        "Starting GRPC API server",
-    ):
-        assert line in log
-    patch(enableBpfRecorder=False)
-    assert "bpf-recorder" not in containers_of(operator)
-
-
 def test_log_enricher(operator: Namespace, namespace: Namespace, patch: Patch) -> None:
     patch(enableLogEnricher=True)
     log = "\n".join(log_of(operator, "log-enricher"))
@@ -109,29 +83,6 @@ def test_log_enricher(operator: Namespace, namespace: Namespace, patch: Patch) -
     )
 
 
-@pytest.fixture
-def other_proc(operator: Namespace) -> Iterator[str]:
-    """Where the node has its proc file system a second time."""
-    folder = operator.cluster.node_root / "my-proc"
-    folder.mkdir()
-    subprocess.run(("mount", "--bind", "/proc", str(folder)), check=True)
-    yield "/my-proc"
-    subprocess.run(("umount", "--lazy", str(folder)), check=True)
-    folder.rmdir()
-
-
-def test_other_proc_is_used_by_the_probes(operator: Namespace, other_proc: str, patch: Patch) -> None:
-    patch(enableLogEnricher=True, enableBpfRecorder=True, hostProcVolumePath=other_proc)
-    mounting = {
-        name
-        for name, one in containers_of(operator).items()
-        if {"name": "host-proc-volume", "mountPath": "/proc", "readOnly": True} in one["volumeMounts"]
-    }
-    assert mounting == {"log-enricher", "bpf-recorder"}
-    assert "Starting GRPC API server" in log_of(operator, "bpf-recorder")[-1]
-    assert any("Reading from " in line for line in log_of(operator, "log-enricher"))
-
-
 def test_resources_and_scheduling_appear_in_the_daemon_set(operator: Namespace, patch: Patch) -> None:
     resources = {"limits": {"memory": "256Mi"}, "requests": {"cpu": "50m", "memory": "64Mi"}}
     patch(
@@ -147,12 +98,6 @@ def test_resources_and_scheduling_appear_in_the_daemon_set(operator: Namespace, 
     spec = operator.get("daemonset", "spod")["spec"]["template"]["spec"]
     assert spec["tolerations"] == [{"operator": "Exists"}]
     assert spec["priorityClassName"] == "system-node-critical"
-
-
-def test_profiling_is_told_to_every_container(operator: Namespace, patch: Patch) -> None:
-    patch(enableProfiling=True)
-    environment = {one["name"]: one.get("value") for one in containers_of(operator)[OPERATOR]["env"]}
-    assert (environment["SPO_PROFILING"], environment["SPO_PROFILING_PORT"]) == ("true", "6060")
 
 
 @pytest.mark.parametrize(
