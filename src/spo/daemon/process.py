@@ -25,6 +25,7 @@ from spo.daemon.metrics_recording import RecordingMetrics
 from spo.daemon.node_status import NodeStatusReporter
 from spo.daemon.node_status_store import LocalCopy, NodeStatusStore
 from spo.daemon.node_view import CachedNodeView, SpodRules, rules_of
+from spo.daemon.recording.logs_process import LogRecordings
 from spo.daemon.recording.process import Recordings
 from spo.daemon.seccomp_events import SeccompProfileEvents
 from spo.daemon.seccomp_profile import SeccompProfileReconciler
@@ -113,7 +114,11 @@ class Daemon:
             metrics=recording,
         )
         followed: tuple[Informer[Any], ...] = (self._profiles, self._pods, self._own_status, self._rules)
-        self._informers = (*followed, *self._recordings.informers)
+        self.logs: Final = LogRecordings(
+            client, settings, self._profiles.cache, root=self._root, clock=clock, metrics=recording
+        )
+        """Fed by the log enricher, if there is one."""
+        self._informers = (*followed, *self._recordings.informers, *self.logs.informers)
         reconciler = SeccompProfileReconciler(
             self._profiles.cache,
             CachedNodeView(self._profiles, self._pods, self._rules),
@@ -129,7 +134,7 @@ class Daemon:
     @property
     def controllers(self) -> tuple[Controller, ...]:
         """Whose work ``/metrics`` shows."""
-        return (self._controller, *self._recordings.controllers)
+        return (self._controller, *self._recordings.controllers, *self.logs.controllers)
 
     async def run(self) -> None:
         """Work until cancelled; reconciles under way end before the rest stops."""
@@ -147,14 +152,13 @@ class Daemon:
                 self._root, self._reporter.claims, self._is_as_left, wakeups.claimed, self._clock
             )
             watching = group.create_task(files.run())
-            recording = group.create_task(self._recordings.run())
+            recordings = [group.create_task(one.run()) for one in (self._recordings, self.logs)]
             self._missing = ""
             try:
                 await self._controller.run()
             finally:
-                reporting.cancel()
-                watching.cancel()
-                recording.cancel()
+                for task in (reporting, watching, *recordings):
+                    task.cancel()
 
     def what_is_missing(self) -> str:
         """Why this daemon cannot look after profiles yet, empty if it does."""
@@ -222,7 +226,9 @@ async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:
                 registry,
                 namespaces=settings.namespaces,
                 merged=recording.merged,
+                observe=daemon.logs.observe,
             )
+            daemon.logs.drain_by(enricher.drain)
             parts.append(enricher.run)
         await run_until_stopped(*parts)
 

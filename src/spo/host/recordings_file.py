@@ -31,10 +31,10 @@ class RecordingsFile:
     on the disk; call them in a thread.
     """
 
-    def __init__(self, root: Path, operator_namespace: str) -> None:
+    def __init__(self, root: Path, operator_namespace: str, recorder: str = "bpf") -> None:
         """Take the directory of the profiles' directories; a name with a dot in front is no namespace."""
         self._root = root
-        self._name = f"bpf-{operator_namespace}.json"
+        self._name = f"{recorder}-{operator_namespace}.json"
 
     @property
     def path(self) -> Path:

@@ -161,6 +161,9 @@ class Count(_Message, tag="count", frozen=True):
 class Counted(_Message, tag="counted", frozen=True):
     """It is done."""
 
+    done: Annotated[list[ContainerId], msgspec.Meta(max_length=MAX_ENTRIES)] = []
+    """Containers of which no syscalls need be told again."""
+
 
 class Drain(_Message, tag="drain", frozen=True):
     """Event, to whoever has sent a Count: tell what the kernel has logged up to now, then call Drained."""

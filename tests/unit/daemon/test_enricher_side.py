@@ -117,7 +117,12 @@ class Side:
         self.registry = CollectorRegistry()
         metrics = AuditMetrics(self.registry, "node-1", directory.has_pod, max_series=max_series)
         self.observed: list[Count] = []
-        self.service = EnricherService(directory, metrics, self.observed.append)
+        self.done: list[str] = []
+        self.service = EnricherService(directory, metrics, self._observe)
+
+    def _observe(self, batch: Count) -> list[str]:
+        self.observed.append(batch)
+        return self.done
 
     def send(self, number: int, *entries: Any, session: str = "s", losses: Losses = Losses()) -> None:  # noqa: B008 - frozen
         peer: Any = SimpleNamespace(subscribed=False)

@@ -1,6 +1,6 @@
 """What of the node's pods matters to recordings."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -104,15 +104,14 @@ class PodRecord(msgspec.Struct, frozen=True):
     """All containers have ended for good."""
 
 
-def project_pod(pod: TracedPod) -> PodRecord:
-    """The record of a pod."""
+def project_pod(pod: TracedPod, prefix: str = TRACE_BPF_ANNOTATION) -> PodRecord:
+    """The record of a pod.
+
+    Args:
+        prefix: of the annotations that ask for the recorder in question.
+    """
     metadata = pod.metadata
-    length = len(TRACE_BPF_ANNOTATION)
-    traces = {
-        key[length:]: value
-        for key, value in metadata.annotations.items()
-        if key.startswith(TRACE_BPF_ANNOTATION)
-    }
+    traces = annotated(metadata.annotations, prefix)
     if not traces:
         return PodRecord(metadata.uid)
     owner = next((one.uid for one in metadata.owner_references if one.controller), "")
@@ -129,6 +128,12 @@ def project_pod(pod: TracedPod) -> PodRecord:
         instances=tuple(dict.fromkeys(_instances(pod.status))),
         over=pod.status.phase in _OVER,
     )
+
+
+def annotated(annotations: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Container name -> value, of the annotations with a prefix."""
+    length = len(prefix)
+    return {key[length:]: value for key, value in annotations.items() if key.startswith(prefix)}
 
 
 def reference_of(namespace: str, name: str, uid: str) -> ObjectReference:

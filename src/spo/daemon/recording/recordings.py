@@ -10,7 +10,7 @@ from spo.recording.trace_annotation import RecordingRule, recording_rule
 
 
 class RecordingRecord(NamedTuple):
-    """A ProfileRecording that records with eBPF."""
+    """A ProfileRecording with the recorder in question."""
 
     namespace: str
     rule: RecordingRule
@@ -28,8 +28,13 @@ class RecordingRecord(NamedTuple):
         return not self.deleted or created <= self.deleted
 
 
-def project_recording(recording: ProfileRecording) -> RecordingRecord | None:
+def project_recording(
+    recording: ProfileRecording, prefix: str = TRACE_BPF_ANNOTATION
+) -> RecordingRecord | None:
     """The record; ``None`` if another recorder is meant.
+
+    Args:
+        prefix: of the annotations that ask for the recorder in question.
 
     Raises:
         InvalidSelectorError: its selector cannot be understood.
@@ -37,7 +42,7 @@ def project_recording(recording: ProfileRecording) -> RecordingRecord | None:
     metadata, spec = recording.metadata, recording.spec
     alive = msgspec.structs.replace(metadata, deletion_timestamp=None)
     rule = recording_rule(msgspec.structs.replace(recording, metadata=alive))
-    if rule is None or rule.prefix != TRACE_BPF_ANNOTATION:
+    if rule is None or rule.prefix != prefix:
         return None
     return RecordingRecord(
         metadata.namespace or "",

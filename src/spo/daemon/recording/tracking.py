@@ -65,6 +65,19 @@ class TrackedContainer(msgspec.Struct, omit_defaults=True):
         self.done = [*self.done, container_id][-MAX_DONE:]
 
 
+class LogProgress(msgspec.Struct, omit_defaults=True, frozen=True):
+    """What may be missing of a pod that is recorded from the audit log."""
+
+    session: str = ""
+    """The run of the log enricher that told last."""
+    counted: int = 0
+    """Records that this run had lost by then."""
+    through: int = 0
+    """Serial number of the audit event up to which all was told; 0: not known."""
+    lost: int = 0
+    """Records that may be missing."""
+
+
 class TrackedPod(msgspec.Struct, omit_defaults=True):
     """A pod with containers that are recorded."""
 
@@ -81,6 +94,10 @@ class TrackedPod(msgspec.Struct, omit_defaults=True):
     containers: list[TrackedContainer] = []
     spare: dict[str, Spare] = {}
     """By container id."""
+    log: LogProgress | None = None
+    """``None`` before the log enricher has told anything."""
+    told_absent: bool = False
+    """Users know that the log enricher does not run."""
 
     def container(self, name: str) -> TrackedContainer | None:
         """The container with this name, if it is recorded."""

@@ -1,5 +1,6 @@
 """Which syscalls recorded containers made; what the daemon has not been told of them. Pure."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from spo.rpc.log_enricher import MAX_ENTRIES, SeenCalls
@@ -57,6 +58,12 @@ class CallBook:
         for container_id, container in self._containers.items():
             container.news = {kind: set(numbers) for kind, numbers in container.known.items()}
             self._news[container_id] = None
+
+    def forget(self, container_ids: Iterable[str]) -> None:
+        """They are done, and need not be told again."""
+        for container_id in container_ids:
+            self._containers.pop(container_id, None)
+            self._news.pop(container_id, None)
 
     def take(self) -> list[SeenCalls]:
         """News for one message."""

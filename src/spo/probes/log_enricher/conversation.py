@@ -218,9 +218,10 @@ class Conversation:
             self._is_counting = True
             self._link.call(batch, self._counted)
 
-    def _counted(self, _: Counted) -> None:
+    def _counted(self, answer: Counted) -> None:
         self._is_counting = False
         self._counts.acknowledged()
+        self._counts.calls.forget(answer.done)
         if self._counts.is_waiting:
             self._send_counts()
         self._say_drained()

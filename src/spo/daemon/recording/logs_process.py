@@ -1,0 +1,154 @@
+"""Wires recording from the audit log together; a part of the daemon."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+from spo.api.profile_recording import PROFILE_RECORDINGS
+from spo.api.seccomp_profile import SeccompProfile
+from spo.controller import Controller, Request
+from spo.daemon.metrics_recording import RecordingMetrics
+from spo.daemon.recording.acceptor import Acceptor
+from spo.daemon.recording.checkpoint import Checkpoint
+from spo.daemon.recording.collector import Collector
+from spo.daemon.recording.logged_pods import LoggedPod, project_logged_pod, project_logging
+from spo.daemon.recording.logs import Drain, LogBook
+from spo.daemon.recording.logs_reconciler import LogsReconciler
+from spo.daemon.recording.pods import TRACED_PODS, PodBook, PodRecord, reference_of
+from spo.daemon.recording.recordings import RecordingRecord
+from spo.host.recordings_file import RecordingsFile
+from spo.kube.cache import Cache
+from spo.kube.client import KubeClient
+from spo.kube.clock import SYSTEM_CLOCK, Clock
+from spo.kube.events import WARNING, EventRecorder
+from spo.kube.informer import Informer
+from spo.recording.profile import Machine
+from spo.rpc.log_enricher import Count
+from spo.settings import DaemonSettings
+
+WORKERS: Final = 8
+UNSUPPORTED: Final = "RecordingNotSupported"
+MAX_TOLD: Final = 1000
+"""Pods whose users were told."""
+MAX_SHOWN: Final = 200
+"""Characters of what users have written."""
+
+
+class LogRecordings:
+    """Everything that a node does for recordings from the audit log.
+
+    Args:
+        profiles: of the daemon's own informer.
+        root: directory of the profiles' directories.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        settings: DaemonSettings,
+        profiles: Cache[SeccompProfile],
+        *,
+        root: Path,
+        clock: Clock = SYSTEM_CLOCK,
+        metrics: RecordingMetrics | None = None,
+    ) -> None:
+        node = settings.node_name
+        machine = cast("Machine", os.uname().machine)
+        self._events = EventRecorder(client, "profilerecorder", host=node, clock=clock)
+        self._pods: Informer[PodRecord] = Informer(
+            client,
+            TRACED_PODS,
+            settings.namespaces,
+            project=project_logged_pod,
+            field_selector=f"spec.nodeName={node}",
+            clock=clock,
+        )
+        self._recordings: Informer[RecordingRecord] = Informer(
+            client, PROFILE_RECORDINGS, settings.namespaces, project=project_logging, clock=clock
+        )
+        self._book = PodBook(self._pod_changed)
+        self._checkpoint = Checkpoint(RecordingsFile(root, settings.operator_namespace, "logs"))
+        self._calls = LogBook(machine, self._container_changed, self._progressed)
+        self._drain: Drain | None = None
+        self._told: dict[str, None] = {}
+        self._reconciler = LogsReconciler(
+            self._book,
+            Acceptor(self._recordings.cache, self._events, clock),
+            self._calls,
+            self._drain_if_possible,
+            self._checkpoint,
+            Collector(client, profiles, self._events, machine, metrics),
+            self._events,
+            clock,
+        )
+        self._controller = Controller("recorder-logs-spod", self._reconciler, workers=WORKERS, clock=clock)
+
+    @property
+    def informers(self) -> Sequence[Informer[Any]]:
+        """What has to be followed, and known before :meth:`run`."""
+        return (self._pods, self._recordings)
+
+    @property
+    def controllers(self) -> Sequence[Controller]:
+        """Whose work ``/metrics`` shows."""
+        return (self._controller,)
+
+    def drain_by(self, drain: Drain) -> None:
+        """Take how the log enricher is asked for all it knows; without it none runs."""
+        self._drain = drain
+
+    def observe(self, batch: Count) -> list[str]:
+        """Take what the log enricher tells; see :data:`spo.daemon.enricher_service.Observer`."""
+        return self._calls.observe(batch)
+
+    async def run(self) -> None:
+        """Work until cancelled. The informers run and are synced."""
+        await self._checkpoint.load()
+        self._progressed()
+        self._pods.add_listener(self._book.observed)
+        self._recordings.add_listener(self._recording_changed)
+        # Pods that were recorded when the last process looked: some may be gone.
+        for pod in self._checkpoint.tracked.pods.values():
+            self._controller.enqueue(Request(pod.namespace, pod.uid))
+        async with asyncio.TaskGroup() as group:
+            events = group.create_task(self._events.run())
+            try:
+                await self._controller.run()
+            finally:
+                events.cancel()
+
+    async def _drain_if_possible(self) -> bool:
+        return self._drain is not None and await self._drain()
+
+    def _progressed(self) -> None:
+        self._reconciler.progressed()
+
+    def _pod_changed(self, pod: PodRecord) -> None:
+        if pod.traces:
+            self._controller.enqueue(Request(pod.namespace, pod.uid))
+        if isinstance(pod, LoggedPod):
+            self._tell_unsupported(pod)
+
+    def _container_changed(self, container_id: str) -> None:
+        pod = self._book.get(self._book.uid_of(container_id))
+        if pod is not None and pod.traces:
+            self._controller.enqueue(Request(pod.namespace, pod.uid))
+
+    def _recording_changed(self, old: RecordingRecord | None, new: RecordingRecord | None) -> None:
+        changed = new or old
+        for pod in self._book.traced():
+            if changed is not None and pod.namespace == changed.namespace:
+                self._controller.enqueue(Request(pod.namespace, pod.uid))
+
+    def _tell_unsupported(self, pod: LoggedPod) -> None:
+        """Say that nothing comes of it, rather than nothing."""
+        if not pod.denials or pod.uid in self._told:
+            return
+        self._told[pod.uid] = None
+        if len(self._told) > MAX_TOLD:
+            del self._told[next(iter(self._told))]
+        names = ", ".join(sorted(pod.denials))[:MAX_SHOWN]
+        problem = f"profiles of kind SelinuxProfile cannot be recorded yet: nothing comes of {names}"
+        self._events.event(reference_of(pod.namespace, pod.name, pod.uid), WARNING, UNSUPPORTED, problem)
