@@ -153,7 +153,8 @@ def test_profiles_of_all_pods_are_merged(namespace: Namespace) -> None:
         "the merged profile", lambda: both <= allowed(profiles(namespace).get("rec-c", seccomp_profile("")))
     )
     for number in (0, 1):
-        assert state(namespace, f"rec-c-{number}") == "Partial"
+        name = f"rec-c-{number}"
+        namespace.eventually("a part", lambda name=name: state(namespace, name) == "Partial")
         assert not namespace.file(f"rec-c-{number}").exists()
     wait_installed(namespace, "rec-c")
     coverage = json.loads(annotation(profiles(namespace)["rec-c"], "syscall-coverage") or "")
