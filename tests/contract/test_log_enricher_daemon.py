@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,3 +99,35 @@ async def test_audited_call_becomes_a_line_and_a_metric(folder: Path, container:
 
 def _count(registry: CollectorRegistry, labels: dict[str, str]) -> float | None:
     return registry.get_sample_value("security_profiles_operator_seccomp_profile_audit_total", labels)
+
+
+STRANGER = """
+import os, sys
+from pathlib import Path
+from spo.rpc.blocking import BlockingClient
+from spo.rpc.log_enricher import PROTOCOL
+os.setgroups([])
+os.setuid(4711)
+try:
+    BlockingClient(Path(sys.argv[1]), PROTOCOL, server_uids={0})
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+async def test_stranger_with_the_right_group_is_turned_away_and_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    socket = folder / "daemon" / "e.sock"
+    async with FakeApiServer() as server, KubeClient(server_config(server.url)) as client:
+        side = EnricherSide(client, "node-1", socket, CollectorRegistry())
+        serving = asyncio.create_task(side.run())
+        await asyncio.to_thread(wait_until, socket.exists)
+        try:
+            run = (sys.executable, "-c", STRANGER, str(socket))
+            done = await asyncio.to_thread(subprocess.run, run, capture_output=True, text=True, check=False)
+        finally:
+            serving.cancel()
+            await asyncio.wait((serving,))
+    assert done.stdout.startswith("RefusedError"), done.stdout + done.stderr
+    assert "4711" in done.stdout
