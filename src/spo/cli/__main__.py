@@ -39,7 +39,7 @@ ENTRIES: Final = (
     Entry(
         "recording", None, "recording", "Show what a cluster has recorded, ask for profiles of running pods."
     ),
-    Entry("cluster", None, "cluster", "Show how the operator of a cluster fares."),
+    Entry("cluster", None, "cluster", "Show how the operator of a cluster fares, or remove it."),
     Entry("completion", None, "completion", "Print the completion script of a shell."),
     Entry("version", "v", "version", "Print the version and what it runs on."),
 )

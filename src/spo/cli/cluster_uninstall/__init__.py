@@ -1,0 +1,1 @@
+"""``spoc cluster uninstall``: what is there is read, a plan says what goes, steps remove it."""
