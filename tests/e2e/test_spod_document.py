@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -129,8 +130,21 @@ class Reader:
             if " patch " in step.command:
                 self._operator.kubectl("wait", "--for=condition=ready", "spod/spod", "--timeout=60s")
 
-    def run(self, command: str, patterns: tuple[str, ...]) -> str:
-        """One command, until it has printed all that it should; then it may be one that never ends."""
+    def run(self, command: str, patterns: tuple[str, ...]) -> None:
+        """One command, which may be one that never ends.
+
+        Again while a probe, which nobody asks whether it is ready, has not yet logged what it will.
+        """
+        deadline = time.monotonic() + DEADLINE_S
+        missing, seen = self._once(command, patterns)
+        while missing:
+            assert time.monotonic() < deadline, f"{command}: {missing[0]!r} is not in\n{seen}"
+            assert "logs" in command, f"{command}: {seen}"
+            time.sleep(0.2)
+            missing, seen = self._once(command, patterns)
+
+    def _once(self, command: str, patterns: tuple[str, ...]) -> tuple[list[str], str]:
+        """Patterns that no line of the output has, in their order, and the output."""
         process = subprocess.Popen(
             ("bash", "-c", command),
             env=self.environment,
@@ -152,8 +166,7 @@ class Reader:
         process.stdout.close()
         process.wait()
         watchdog.cancel()
-        assert not wanted, f"{command}: {wanted[0]!r} is not in\n{seen}"
-        return seen
+        return wanted, seen
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spo.controller.small_http import Request, Response
+from spo.controller.small_http import Request, Response, parsed
 from spo.profiling.cpu import CpuProfiler
 from spo.profiling.server import MAX_SECONDS, MAX_TRACED_SECONDS, InvalidQueryError, Profiles, seconds_of
 from tests.fakes.pprof_reader import read_profile
@@ -158,6 +158,11 @@ async def test_query_that_means_nothing_is_a_bad_request(served: Served, query: 
 
 async def test_limit_of_the_heap_is_its_own(served: Served) -> None:
     assert (await served.get(HEAP, f"seconds={MAX_TRACED_SECONDS + 1}")).status == HTTPStatus.BAD_REQUEST
+
+
+def test_query_is_what_follows_the_path() -> None:
+    request = parsed(b"GET /debug/pprof/heap?seconds=5?x HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (request.path, request.query) == (HEAP, "seconds=5?x")
 
 
 def test_go_may_say_that_it_wants_no_text() -> None:

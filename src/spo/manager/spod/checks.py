@@ -6,11 +6,13 @@ from typing import Final
 
 from spo.api.spod import SpodSpec
 from spo.errors import TerminalError
+from spo.names import BINDING_WEBHOOK, RECORDING_WEBHOOK
 
 _QUANTITY: Final = re.compile(
     r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?", re.ASCII
 )
 _MAX_PATH: Final = 4096
+_WEBHOOKS: Final = (BINDING_WEBHOOK, RECORDING_WEBHOOK)
 
 
 class InvalidSpodError(TerminalError):
@@ -45,6 +47,12 @@ def check(spec: SpodSpec, selinuxd_image: str) -> None:
         raise InvalidSpodError(
             "spec.enableAppArmor", "AppArmor profiles cannot be loaded yet; set it to false"
         )
+    for index, options in enumerate(spec.webhook_options):
+        if options.name not in _WEBHOOKS:
+            raise InvalidSpodError(
+                f"spec.webhookOptions[{index}].name",
+                f"{options.name!r} is no webhook of ours; there are {' and '.join(_WEBHOOKS)}",
+            )
     resources = spec.daemon_resource_requirements
     if resources is not None:
         for kind, quantities in (("limits", resources.limits), ("requests", resources.requests)):
