@@ -47,12 +47,21 @@ def check(spec: SpodSpec, selinuxd_image: str) -> None:
         raise InvalidSpodError(
             "spec.enableAppArmor", "AppArmor profiles cannot be loaded yet; set it to false"
         )
+    _check_webhooks(spec)
+    _check_resources(spec)
+    _check_tolerations(spec)
+
+
+def _check_webhooks(spec: SpodSpec) -> None:
     for index, options in enumerate(spec.webhook_options):
         if options.name not in _WEBHOOKS:
             raise InvalidSpodError(
                 f"spec.webhookOptions[{index}].name",
                 f"{options.name!r} is no webhook of ours; there are {' and '.join(_WEBHOOKS)}",
             )
+
+
+def _check_resources(spec: SpodSpec) -> None:
     resources = spec.daemon_resource_requirements
     if resources is not None:
         for kind, quantities in (("limits", resources.limits), ("requests", resources.requests)):
@@ -61,6 +70,9 @@ def check(spec: SpodSpec, selinuxd_image: str) -> None:
                     f"spec.daemonResourceRequirements.{kind}[{name}]",
                     f"{quantities[name]!r} is not a quantity such as 128Mi or 100m",
                 )
+
+
+def _check_tolerations(spec: SpodSpec) -> None:
     for index, toleration in enumerate(spec.tolerations):
         field = f"spec.tolerations[{index}]"
         if toleration.operator == "Exists" and toleration.value:
