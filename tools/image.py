@@ -35,6 +35,7 @@ TITLE: Final = "security-profiles-operator"
 RECIPE: Final = ("image_bytecode.py", "image_debian.py", "image_oci.py", "image_python.py")
 """Files beside this one that decide what the base holds."""
 ARCHITECTURES: Final = ("amd64", "arm64")
+SCRATCH: Final = "root."
 MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -53,6 +54,7 @@ class Build:
     def __init__(self, folder: Path, architecture: str, epoch_s: int) -> None:
         self.folder = folder
         self.layout = Layout(folder / "oci")
+        self.packages = folder / "packages"
         self.architecture = architecture
         self.epoch_s = epoch_s
 
@@ -62,33 +64,50 @@ class Build:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            for left in self.folder.glob(f"{SCRATCH}*"):  # by a build that was killed
+                shutil.rmtree(left)
             yield
 
-    def base(self) -> Base:
-        """The base, made if there is none of this recipe."""
-        lock = ROOT / "requirements/runtime.txt"
+    def fetch(self, lock: Path, *, newest: bool) -> None:
+        """Fetch what the base is made from; only what is missing, unless the newest is asked for."""
+        if newest or not self.packages.exists():
+            say(f"fetching Debian packages of {self.architecture}")
+            unfinished = self.packages.with_suffix(".new")
+            image_debian.fetch(unfinished, self.architecture)
+            shutil.rmtree(self.packages, ignore_errors=True)
+            unfinished.rename(self.packages)
+        wheels = self._wheels(lock)
+        if not wheels.exists():
+            say(f"fetching locked Python packages of {self.architecture}")
+            unfinished = wheels.with_suffix(".new")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            image_python.fetch_locked(lock, unfinished, self.architecture)
+            for old in self.folder.glob("wheels-*"):
+                if old != unfinished:
+                    shutil.rmtree(old)
+            unfinished.rename(wheels)
+
+    def base(self, lock: Path) -> Base:
+        """The base, made if there is none of this recipe and these packages."""
         tools = [Path(__file__).with_name(name) for name in RECIPE]
-        key = fingerprint([lock, *tools], str(self.epoch_s))
+        packages = image_debian.package_files(self.packages)
+        versions = [file.name for file in packages.values()]
+        key = fingerprint([lock, *tools], str(self.epoch_s), *versions)
         notes = self.folder / "base.json"
         kept = json.loads(notes.read_bytes()) if notes.exists() else {}
         if kept.get("key") == key:
             base = Base(layer=Blob(**kept["layer"]), components=kept["components"])
             if self.layout.has(base.layer):
                 return base
-        say(f"making the base of {self.architecture}: Debian packages and locked Python packages")
+        say(f"making the base of {self.architecture}")
         with scratch(self.folder) as root:
-            components = self._fill_base(root, lock)
+            components = self._fill_base(root, packages, lock)
             layer = self.layout.add_layer(root, epoch_s=self.epoch_s)
         write_json(
             notes,
             {"key": key, "layer": {"digest": layer.digest, "size": layer.size}, "components": components},
         )
         return Base(layer=layer, components=components)
-
-    def refresh(self) -> None:
-        """Forget the packages, so that the next base has the newest ones."""
-        shutil.rmtree(self.folder / "packages", ignore_errors=True)
-        (self.folder / "base.json").unlink(missing_ok=True)
 
     def image(self, base: Base) -> str:
         """The whole image: its ID. Made anew unless the sources are those of the last one."""
@@ -105,21 +124,12 @@ class Build:
         identity: str = kept["id"]
         return identity
 
-    def _fill_base(self, root: Path, lock: Path) -> list[dict[str, Any]]:
-        packages, wheels = self.folder / "packages", self.folder / f"wheels-{fingerprint([lock])[:12]}"
-        if not packages.exists():
-            unfinished = packages.with_suffix(".new")
-            image_debian.fetch(unfinished, self.architecture)
-            unfinished.rename(packages)
-        if not wheels.exists():
-            for old in self.folder.glob("wheels-*"):
-                shutil.rmtree(old)
-            unfinished = wheels.with_suffix(".new")
-            image_python.fetch_locked(lock, unfinished, self.architecture)
-            unfinished.rename(wheels)
-        chosen = image_debian.package_files(packages)
-        image_debian.unpack(chosen, root)
-        locked = image_python.install_locked(lock, wheels, root, self.architecture)
+    def _wheels(self, lock: Path) -> Path:
+        return self.folder / f"wheels-{fingerprint([lock])[:12]}"
+
+    def _fill_base(self, root: Path, packages: dict[str, Path], lock: Path) -> list[dict[str, Any]]:
+        image_debian.unpack(packages, root)
+        locked = image_python.install_locked(lock, self._wheels(lock), root, self.architecture)
         image_python.compile_all(root, image_python.STDLIB, image_python.PACKAGES)
         debian = [
             image_sbom.debian_component(
@@ -127,7 +137,7 @@ class Build:
                 release=image_debian.RELEASE,
                 sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
             )
-            for file in chosen.values()
+            for file in packages.values()
         ]
         return [*debian, *map(python_component, locked)]
 
@@ -137,7 +147,7 @@ class Build:
         document = image_sbom.bill(
             name=TITLE,
             version=wheel.version,
-            license_id=wheel.license,
+            license_id=wheel.spdx,
             architecture=self.architecture,
             components=[*base.components, python_component(wheel)],
         )
@@ -150,7 +160,7 @@ class Build:
     def _config(self, version: str) -> dict[str, Any]:
         labels = {
             "description": str(project()["description"]),
-            "licenses": "Apache-2.0",
+            "licenses": image_python.LICENSE,
             "title": TITLE,
             "version": version,
         }
@@ -176,7 +186,11 @@ class Build:
 def python_component(found: image_python.Distribution) -> dict[str, Any]:
     """A Python package in the bill of materials."""
     return image_sbom.python_component(
-        name=found.name, version=found.version, license_text=found.license, sha256=found.sha256
+        name=found.name,
+        version=found.version,
+        spdx=found.spdx,
+        license_words=found.license_words,
+        sha256=found.sha256,
     )
 
 
@@ -202,7 +216,7 @@ def fingerprint(files: list[Path], *words: str) -> str:
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
     """An empty root directory that is removed afterwards; in the cache, because /tmp may be small."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix="root.") as name:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as name:
         yield Path(name)
 
 
@@ -210,6 +224,14 @@ def project() -> dict[str, Any]:
     """The project's own description."""
     described: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return described
+
+
+def source_date() -> int:
+    """The time of everything in the image, in seconds since 1970: that of SOURCE_DATE_EPOCH, or 1970."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "0")
+    if not text.isdecimal():
+        sys.exit(f"image: SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
+    return int(text)
 
 
 def datetime_text(epoch_s: int) -> str:
@@ -263,13 +285,17 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "build/image", help="where builds are kept")
     parser.add_argument("--no-load", action="store_true", help="only make the OCI layout")
     arguments = parser.parse_args()
-    epoch_s = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
-    build = Build(arguments.folder.resolve() / arguments.arch, arguments.arch, epoch_s)
+    build = Build(arguments.folder.resolve() / arguments.arch, arguments.arch, source_date())
+    lock = ROOT / "requirements/runtime.txt"
     with build.lock():
-        if arguments.refresh:
-            build.refresh()
-        base = build.base()
-        identity = build.image(base)
+        try:
+            build.fetch(lock, newest=arguments.refresh)
+            identity = build.image(build.base(lock))
+        except subprocess.CalledProcessError as error:
+            said = (error.stderr or b"").decode("utf-8", "replace")
+            sys.exit(f"{said}\nimage: failed: {error.cmd[0]} (exit {error.returncode})".lstrip())
+        except (OSError, RuntimeError, ValueError) as error:
+            sys.exit(f"image: {error}")
         # An image of another architecture would only be in the way.
         if not arguments.no_load and arguments.arch == native:
             names = [DEVELOPMENT, *([f"{REPOSITORY}:{project()['version']}"] if arguments.release else [])]

@@ -245,7 +245,7 @@ def place(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> No
 def control(file: Path) -> str:
     """The control paragraph of a package."""
     command = ("dpkg-deb", "--field", str(file))
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def fields(paragraph: str) -> dict[str, str]:

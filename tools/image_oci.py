@@ -146,5 +146,7 @@ def add_file(archive: tarfile.TarFile, path: Path, name: str, epoch_s: int) -> N
 
 
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
-    """Write a document for people and programs."""
-    file.write_text(json.dumps(document, indent=2) + "\n")
+    """Write a document for people and programs; whole or not at all."""
+    unfinished = file.with_name(f"{file.name}.new")
+    unfinished.write_text(json.dumps(document, indent=2) + "\n")
+    unfinished.replace(file)

@@ -20,6 +20,7 @@ INTERPRETER: Final = f"/usr/bin/python{PYTHON}"
 STDLIB: Final = f"usr/lib/python{PYTHON}"
 PACKAGES: Final = f"usr/local/lib/python{PYTHON}/dist-packages"
 DISTRIBUTION: Final = "security-profiles-operator"
+LICENSE: Final = "Apache-2.0"
 COMMANDS: Final = {DISTRIBUTION: "spo.__main__", "spoc": "spo.cli.__main__"}
 """Command in the image -> module with its ``main``."""
 NOT_SHIPPED: Final = "onenode"
@@ -36,8 +37,10 @@ class Distribution:
 
     name: str
     version: str
-    license: str
-    """SPDX expression, or free text of old packages; empty if the package does not say."""
+    spdx: str
+    """SPDX expression of the licence; empty if the metadata has none."""
+    license_words: str
+    """The licence in other words, of older packages; may be empty."""
     sha256: str
     """Of the wheel it came from; empty for our own."""
 
@@ -113,20 +116,17 @@ def distribution(entry: dict[str, Any]) -> Distribution:
     return Distribution(
         name=metadata["name"],
         version=metadata["version"],
-        license=license_of(metadata),
+        spdx=metadata.get("license_expression") or "",
+        license_words=license_words(metadata),
         sha256=hashes.get("sha256", ""),
     )
 
 
-def license_of(metadata: dict[str, Any]) -> str:
-    """The licence as the metadata of a package tells it: expression, classifier, or a short text."""
-    text: str = metadata.get("license_expression") or ""
-    if not text:
-        prefix = "License :: "
-        named = [line for line in metadata.get("classifier", []) if line.startswith(prefix)]
-        text = " AND ".join(line.rpartition(" :: ")[2] for line in named)
-    if not text:
-        text = metadata.get("license") or ""
+def license_words(metadata: dict[str, Any]) -> str:
+    """The licence as older metadata tells it: by classifiers, or by a short text."""
+    prefix = "License :: "
+    named = [line for line in metadata.get("classifier", []) if line.startswith(prefix)]
+    text: str = ", ".join(line.rpartition(" :: ")[2] for line in named) or metadata.get("license") or ""
     return text if "\n" not in text else ""
 
 
@@ -166,7 +166,7 @@ def install_wheel(sources: Path, root: Path) -> Distribution:
     entry_points.write_text("".join(line for line in lines if not line.startswith(f"{NOT_SHIPPED} =")))
     write_commands(root / "usr/local/bin")
     version = info.name.removesuffix(".dist-info").rpartition("-")[2]
-    return Distribution(name=DISTRIBUTION, version=version, license="Apache-2.0", sha256="")
+    return Distribution(name=DISTRIBUTION, version=version, spdx=LICENSE, license_words="", sha256="")
 
 
 def write_commands(folder: Path) -> None:

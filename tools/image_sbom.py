@@ -70,13 +70,16 @@ def debian_component(control: Mapping[str, str], *, release: str, sha256: str) -
     }
 
 
-def python_component(*, name: str, version: str, license_text: str, sha256: str) -> dict[str, Any]:
+def python_component(
+    *, name: str, version: str, spdx: str, license_words: str, sha256: str
+) -> dict[str, Any]:
     """A Python package.
 
     Args:
         name: as its metadata spells it.
         version: as its metadata spells it.
-        license_text: an SPDX expression or other words; may be empty.
+        spdx: expression of the licence; may be empty.
+        license_words: used if there is no expression; may be empty.
         sha256: of its wheel; empty if it came from none that others could compare.
     """
     purl = f"pkg:pypi/{quote(name.lower().replace('_', '-'))}@{quote(version, safe='')}"
@@ -87,8 +90,10 @@ def python_component(*, name: str, version: str, license_text: str, sha256: str)
         "version": version,
         "purl": purl,
     }
-    if license_text:
-        component["licenses"] = [{"license": {"name": license_text}}]
+    if spdx:
+        component["licenses"] = [{"expression": spdx}]
+    elif license_words:
+        component["licenses"] = [{"license": {"name": license_words}}]
     if sha256:
         component["hashes"] = [{"alg": "SHA-256", "content": sha256}]
     return component

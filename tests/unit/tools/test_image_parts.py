@@ -8,7 +8,7 @@ import pytest
 
 from tools.image_debian import fields, usr_path, wanted
 from tools.image_oci import Blob, Layout
-from tools.image_python import license_of, tidy
+from tools.image_python import license_words, tidy
 from tools.image_sbom import bill, debian_component, python_component
 
 CONFIG = {"architecture": "amd64", "os": "linux", "config": {"User": "65535:65535"}}
@@ -135,7 +135,6 @@ def test_control_fields_are_single_lines() -> None:
 @pytest.mark.parametrize(
     ("metadata", "text"),
     [
-        pytest.param({"license_expression": "MIT", "license": "other"}, "MIT", id="expression"),
         pytest.param(
             {"classifier": ["License :: OSI Approved :: MIT License"]}, "MIT License", id="classifier"
         ),
@@ -144,8 +143,10 @@ def test_control_fields_are_single_lines() -> None:
         pytest.param({}, "", id="nothing"),
     ],
 )
-def test_a_license_is_what_the_metadata_tells(metadata: dict[str, object], text: str) -> None:
-    assert license_of(metadata) == text
+def test_a_license_without_an_expression_is_what_the_metadata_tells(
+    metadata: dict[str, object], text: str
+) -> None:
+    assert license_words(metadata) == text
 
 
 def test_notes_of_the_installer_leave_the_list_of_files(tmp_path: Path) -> None:
@@ -179,7 +180,7 @@ def test_a_bill_lists_packages_by_url_in_one_order() -> None:
         "Source": "seccomp (1:2.5)",
     }
     debian = debian_component(control, release="bookworm", sha256="ab")
-    python = python_component(name="Prometheus_Client", version="1.0", license_text="", sha256="")
+    python = python_component(name="Prometheus_Client", version="1.0", spdx="", license_words="", sha256="")
     document = bill(
         name="x", version="1", license_id="MIT", architecture="arm64", components=[python, debian]
     )
@@ -193,3 +194,18 @@ def test_a_bill_lists_packages_by_url_in_one_order() -> None:
     assert debian["properties"] == [{"name": "debian:source", "value": "seccomp"}]
     assert "licenses" not in python
     assert "hashes" not in python
+
+
+@pytest.mark.parametrize(
+    ("spdx", "words", "listed"),
+    [
+        ("MIT OR BSD-3-Clause", "MIT", {"expression": "MIT OR BSD-3-Clause"}),
+        ("", "MIT License", {"license": {"name": "MIT License"}}),
+    ],
+)
+def test_a_license_is_listed_as_an_expression_if_it_is_one(
+    spdx: str, words: str, listed: dict[str, object]
+) -> None:
+    found = python_component(name="x", version="1", spdx=spdx, license_words=words, sha256="ab")
+    assert found["licenses"] == [listed]
+    assert found["hashes"] == [{"alg": "SHA-256", "content": "ab"}]
