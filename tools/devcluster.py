@@ -65,6 +65,25 @@ def operator_objects(node_root: Path) -> list[dict[str, Any]]:
     return objects
 
 
+def installed_objects(
+    manifest: str, node_root: Path, namespace: str = OPERATOR_NAMESPACE
+) -> list[dict[str, Any]]:
+    """The objects of a manifest in deploy/, as users apply it.
+
+    Only the place of the node's file system is another one, because such a cluster has neighbours.
+
+    Args:
+        namespace: in place of ``NS_REPLACE``.
+    """
+    text = (ROOT / "deploy" / manifest).read_text().replace("NS_REPLACE", namespace)
+    objects = [item for item in yaml.safe_load_all(text) if item]
+    for item in objects:
+        if item["kind"] == "Deployment" and item["metadata"]["name"] == OPERATOR_NAMESPACE:
+            container = item["spec"]["template"]["spec"]["containers"][0]
+            container["env"].append({"name": DAEMON_ROOT, "value": str(node_root)})
+    return objects
+
+
 def move_daemons(environment: list[dict[str, Any]], node_root: Path) -> None:
     """Let the manager make daemons that work below the node root and have ports of their own."""
     moved = [variable for variable in environment if variable["name"] in DAEMON_ADDRESSES]
@@ -104,6 +123,8 @@ class DevCluster:
     """Where the node's file system begins."""
     port: int = DEFAULT_PORT
     node_name: str = field(default_factory=socket.gethostname)
+    access_log: Path | None = None
+    """File that gets what service accounts ask for; see ``onenode up --help``."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -131,14 +152,19 @@ class DevCluster:
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
     def start_api(self) -> None:
-        """Start onenode; returns when it answers. Does nothing when it runs."""
+        """Start onenode with our kinds; returns when it answers. Does nothing when it runs."""
+        self.start_empty_api(f"--crds={ROOT / 'deploy/crds'}")
+
+    def start_empty_api(self, *more: str) -> None:
+        """Start onenode; ``more`` are options of its own."""
         self.onenode(
             "up",
             f"--state={self.state}",
-            f"--crds={ROOT / 'deploy/crds'}",
             f"--node-name={self.node_name}",
             f"--node-root={self.node_root}",
             f"--port={self.port}",
+            *((f"--access-log={self.access_log}",) if self.access_log else ()),
+            *more,
         )
 
     def build_image(self) -> None:

@@ -25,6 +25,8 @@ class Cluster:
     node_root: Path
     own: bool
     """Whether the tests started it: an own cluster may be stopped and broken."""
+    access_log: Path | None = None
+    """What service accounts have asked of an own cluster."""
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run kubectl; whatever it answers."""

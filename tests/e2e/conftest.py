@@ -37,11 +37,15 @@ def cluster() -> Iterator[Cluster]:
     folder.chmod(0o755)
     (folder / "node/var/lib").mkdir(parents=True)
     dev = DevCluster(
-        state=folder / "state", node_root=folder / "node", port=free_port(), node_name="e2e-node"
+        state=folder / "state",
+        node_root=folder / "node",
+        port=free_port(),
+        node_name="e2e-node",
+        access_log=folder / "access.jsonl",
     )
     try:
         dev.up()
-        yield Cluster(str(dev.kubeconfig), dev.node_root, own=True)
+        yield Cluster(str(dev.kubeconfig), dev.node_root, own=True, access_log=dev.access_log)
     finally:
         dev.down()
     left = [path for path in (folder / "node").rglob("*") if not path.is_dir()]
