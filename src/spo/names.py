@@ -1,5 +1,6 @@
 """Words that others see: API group, labels, finalizers, paths, annotations. Each lives here once."""
 
+from hashlib import sha256
 from typing import Final
 
 API_GROUP: Final = "security-profiles-operator.x-k8s.io"
@@ -140,6 +141,9 @@ ADMISSION_FIELD_MANAGER: Final = "security-profiles-operator-admission"
 CERTIFICATE_ANNOTATION: Final = "spo.x-k8s.io/certificate"
 """On the Secrets of our certificates: JSON with what spo.manager has to know of them without parsing them."""
 
+NODE_GATE_TAINT: Final = "security-profiles-operator.x-k8s.io/profiles-not-ready"
+"""Taint of nodes that wait for their profiles; set by whoever makes the node, removed by spo.manager."""
+
 RECORDING_LABEL: Final = "spo.x-k8s.io/recording-id"
 """On recorded profiles: the ProfileRecording they came from; a long name is replaced by its digest."""
 
@@ -181,3 +185,13 @@ UNMERGED_FINALIZER: Final = "spo.x-k8s.io/has-unmerged-profiles"
 
 RECORDINGS_DIR: Final = ".recordings"
 """Below OPERATOR_ROOT: what the daemon needs to go on with recordings after a restart."""
+
+
+def apart(operator_namespace: str) -> str:
+    """What tells the sockets and pins of an operator on a node from those of one in another namespace.
+
+    Empty for the usual namespace; short for all: the kernel takes 107 bytes for the path of a socket.
+    """
+    if operator_namespace == OPERATOR_NAME:
+        return ""
+    return f"-{sha256(operator_namespace.encode()).hexdigest()[:12]}"

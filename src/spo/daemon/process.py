@@ -25,12 +25,14 @@ from spo.daemon.metrics_recording import RecordingMetrics
 from spo.daemon.node_status import NodeStatusReporter
 from spo.daemon.node_status_store import LocalCopy, NodeStatusStore
 from spo.daemon.node_view import CachedNodeView, SpodRules, rules_of
+from spo.daemon.recording.hook_process import HookRecordings
 from spo.daemon.recording.logs_process import LogRecordings
 from spo.daemon.recording.process import Recordings
 from spo.daemon.seccomp_events import SeccompProfileEvents
 from spo.daemon.seccomp_profile import SeccompProfileReconciler
 from spo.daemon.wakeups import BASE_INDEX, REFERENCE_INDEX, References, Wakeups, base_of, project_pod
 from spo.host.claims_file import ClaimsFile
+from spo.host.hook_files import below
 from spo.host.seccomp_dir import SeccompDir, SeccompDirError
 from spo.host.seccomp_support import seccomp_supported
 from spo.kube.client import KubeClient
@@ -39,9 +41,9 @@ from spo.kube.errors import is_transient
 from spo.kube.events import EventRecorder
 from spo.kube.informer import Informer
 from spo.kube.retry import retry
-from spo.names import PROFILES_ROOT
+from spo.names import HOOK_RECORDINGS_DIR, PROFILES_ROOT
 from spo.profiles.paths import ProfileKey, parse_localhost_profile, path_of
-from spo.rpc.bpf_recorder import SOCKET
+from spo.rpc.bpf_recorder import recorder_socket
 from spo.settings import DaemonSettings
 
 log = klog.get("seccomp-spod")
@@ -104,12 +106,12 @@ class Daemon:
             field_selector=f"metadata.name={settings.spod_name}",
             clock=clock,
         )
-        self._recordings = Recordings(
+        self.recordings: Final = Recordings(
             client,
             settings,
             self._profiles.cache,
             root=self._root,
-            socket=Path(settings.host_root) / SOCKET.lstrip("/"),
+            socket=Path(settings.host_root) / recorder_socket(namespace).lstrip("/"),
             clock=clock,
             metrics=recording,
         )
@@ -118,7 +120,17 @@ class Daemon:
             client, settings, self._profiles.cache, root=self._root, clock=clock, metrics=recording
         )
         """Fed by the log enricher, if there is one."""
-        self._informers = (*followed, *self._recordings.informers, *self.logs.informers)
+        self._hooks = HookRecordings(
+            client,
+            settings,
+            self._profiles.cache,
+            root=self._root,
+            directory=below(Path(settings.host_root), Path(HOOK_RECORDINGS_DIR)),
+            clock=clock,
+            metrics=recording,
+        )
+        self._recorders = (self.recordings, self.logs, self._hooks)
+        self._informers = (*followed, *(one for each in self._recorders for one in each.informers))
         reconciler = SeccompProfileReconciler(
             self._profiles.cache,
             CachedNodeView(self._profiles, self._pods, self._rules),
@@ -134,7 +146,7 @@ class Daemon:
     @property
     def controllers(self) -> tuple[Controller, ...]:
         """Whose work ``/metrics`` shows."""
-        return (self._controller, *self._recordings.controllers, *self.logs.controllers)
+        return (self._controller, *(one for each in self._recorders for one in each.controllers))
 
     async def run(self) -> None:
         """Work until cancelled; reconciles under way end before the rest stops."""
@@ -152,7 +164,7 @@ class Daemon:
                 self._root, self._reporter.claims, self._is_as_left, wakeups.claimed, self._clock
             )
             watching = group.create_task(files.run())
-            recordings = [group.create_task(one.run()) for one in (self._recordings, self.logs)]
+            recordings = [group.create_task(one.run()) for one in self._recorders]
             self._missing = ""
             try:
                 await self._controller.run()
@@ -229,6 +241,7 @@ async def run_daemon(client: KubeClient, settings: DaemonSettings) -> None:
                 observe=daemon.logs.observe,
             )
             daemon.logs.drain_by(enricher.drain)
+            daemon.recordings.tell_of_processes(enricher.processes.add)
             parts.append(enricher.run)
         await run_until_stopped(*parts)
 

@@ -4,13 +4,19 @@ from typing import Annotated, Final
 
 import msgspec
 
-from spo.names import LISTENER_DIR
+from spo.names import LISTENER_DIR, apart
 from spo.rpc.protocol import Failure, Protocol
 
 PROBE_SOCKET_DIR: Final = f"{LISTENER_DIR}/probes"
 """root:65535 0750: the daemon can use what lies in it, and cannot replace it."""
 SOCKET: Final = f"{PROBE_SOCKET_DIR}/bpf-recorder.sock"
 """Where the recorder answers."""
+
+
+def recorder_socket(operator_namespace: str) -> str:
+    """The same for the operator of any namespace: several may share a node."""
+    return f"{PROBE_SOCKET_DIR}/bpf-recorder{apart(operator_namespace)}.sock"
+
 
 Key = Annotated[int, msgspec.Meta(ge=0)]
 """The kernel's unique id of a mount namespace: never used twice, unlike the inode number."""

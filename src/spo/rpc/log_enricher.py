@@ -4,11 +4,17 @@ from typing import Annotated, Final
 
 import msgspec
 
-from spo.names import DAEMON_RUN_DIR
+from spo.names import DAEMON_RUN_DIR, apart
 from spo.rpc.protocol import Failure, Protocol
 
 DAEMON_SOCKET: Final = f"{DAEMON_RUN_DIR}/log-enricher.sock"
 """Where the daemon answers; the directory is the daemon's own."""
+
+
+def daemon_socket(operator_namespace: str) -> str:
+    """The same for the operator of any namespace: several may share a node."""
+    return f"{DAEMON_RUN_DIR}/log-enricher{apart(operator_namespace)}.sock"
+
 
 MAX_ENTRIES: Final = 100
 """Of each list in a message: with the longest texts it still fits a frame."""
@@ -57,6 +63,29 @@ class Found(_Message, tag="found", frozen=True):
     containers: list[KnownContainer]
     waiting: list[str] = []
     """Names of containers, of the pods that were asked for, that have no id yet."""
+
+
+class Trace(_Message, tag="trace", frozen=True):
+    """In which containers were these processes, that have ended? Answer: Traced."""
+
+    pids: Annotated[list[Amount], msgspec.Meta(max_length=MAX_ENTRIES)]
+    """In the initial pid namespace."""
+
+
+class TracedProcess(_Message, tag="process", frozen=True):
+    """A process that the recorder saw begin to work in a container."""
+
+    pid: Amount
+    container_id: ContainerId
+    pod_uid: Text | None
+    seen_s: float
+    """When it was told, as ``time.monotonic``."""
+
+
+class Traced(_Message, tag="traced", frozen=True):
+    """Those that were seen not long ago."""
+
+    processes: list[TracedProcess]
 
 
 class _Entry(_Message, tag="entry", frozen=True):
@@ -178,8 +207,8 @@ class Drained(_Message, tag="drained", frozen=True):
     number: Amount
 
 
-Request = Find | Count | Drained
-Answer = Found | Counted | Drain | Failure
+Request = Find | Trace | Count | Drained
+Answer = Found | Traced | Counted | Drain | Failure
 
-PROTOCOL: Final = Protocol("log-enricher", 2, Request, Answer)
+PROTOCOL: Final = Protocol("log-enricher", 3, Request, Answer)
 """Raise the version with every change that the other end would not understand."""

@@ -20,6 +20,8 @@ from spo.host.node_paths import pin_root
 from spo.manager.spod.default import default_spod
 from spo.manager.spod.installation import Installation
 from spo.manager.spod.rendering import render
+from spo.rpc.bpf_recorder import SOCKET, recorder_socket
+from spo.rpc.log_enricher import DAEMON_SOCKET
 
 GOLDEN = Path(__file__).parents[2] / "data/spod"
 IMAGE = "registry.example/spo:1"
@@ -178,8 +180,34 @@ def test_rendering_twice_gives_the_same() -> None:
         ("/var/tmp/node", "/sys/fs/bpf/spo-"),
     ],
 )
-def test_recorders_that_share_a_machine_pin_apart(root: str, pins: str) -> None:
+def test_recorders_below_other_roots_pin_apart(root: str, pins: str) -> None:
     assert str(pin_root(PurePosixPath(root))).startswith(pins)
+
+
+def places(namespace: str) -> dict[str, set[str]]:
+    """Container -> where it meets the others of its pod, and pins."""
+    found: dict[str, set[str]] = {}
+    for one in pod_of(rendered(ALL_PROBES, operator_namespace=namespace))["containers"]:
+        values = [*one["args"], *(f"{item['name']}={item.get('value')}" for item in one["env"])]
+        named = ("--socket=", "--pin-root=", "SPO_ENRICHER_SOCKET=")
+        found[one["name"]] = {value.partition("=")[2] for value in values if value.startswith(named)}
+    return found
+
+
+def test_operators_of_two_namespaces_meet_nowhere_on_a_node() -> None:
+    one, other = places("team-a"), places("n" * 63)
+    for name in ("log-enricher", "bpf-recorder"):
+        assert one[name]
+        assert other[name]
+        assert not one[name] & other[name]
+    socket = recorder_socket("n" * 63)
+    assert socket in other["bpf-recorder"]
+    assert len(socket) < 100
+    assert one["log-enricher"] == one["security-profiles-operator"]
+    usual = places("security-profiles-operator")
+    assert usual["bpf-recorder"] == usual["log-enricher"] == set()
+    assert usual["security-profiles-operator"] == {DAEMON_SOCKET}
+    assert recorder_socket("security-profiles-operator") == SOCKET
 
 
 @pytest.mark.parametrize("name", CASES)

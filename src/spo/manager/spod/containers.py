@@ -1,5 +1,6 @@
 """Pure: the containers of the DaemonSet, each with the rights it needs and no others."""
 
+from pathlib import PurePosixPath
 from typing import Final
 
 import msgspec
@@ -10,8 +11,8 @@ from spo.manager.spod import volumes
 from spo.manager.spod.installation import Installation
 from spo.manager.spod.volumes import Json, mount, shared_mount
 from spo.names import OPERATOR_NAME, ROOTLESS_UID
-from spo.rpc.bpf_recorder import SOCKET
-from spo.rpc.log_enricher import DAEMON_SOCKET
+from spo.rpc.bpf_recorder import recorder_socket
+from spo.rpc.log_enricher import daemon_socket
 
 ENABLER: Final = "non-root-enabler"
 COPIER: Final = "selinux-shared-policies-copier"
@@ -109,7 +110,7 @@ def daemon(installation: Installation, spec: SpodSpec) -> Json:
         args.append("--with-selinux=true")
         mounts += [shared_mount(volumes.SELINUX_DROP_DIR), shared_mount(volumes.SELINUXD_PRIVATE)]
     if spec.enable_log_enricher:
-        environment.append(_text("SPO_ENRICHER_SOCKET", installation.on_node(DAEMON_SOCKET)))
+        environment.append(_enricher_socket(installation))
         mounts.append(mount(installation, volumes.DAEMON_RUN))
     return {
         **_ours(DAEMON, installation, spec),
@@ -180,7 +181,7 @@ def log_enricher(installation: Installation, spec: SpodSpec) -> Json:
     if spec.log_enricher_source:
         environment.append(_text("SPO_LOG_ENRICHER_SOURCE", str(spec.log_enricher_source)))
     if installation.shares_machine:
-        environment.append(_text("SPO_ENRICHER_SOCKET", installation.on_node(DAEMON_SOCKET)))
+        environment.append(_enricher_socket(installation))
     if installation.host_network:
         environment.append(_text("SPO_HOST_NETNS", "own"))  # already where the kernel sends its records
     mounts = [mount(installation, volumes.DAEMON_RUN)]
@@ -204,8 +205,8 @@ def bpf_recorder(installation: Installation, spec: SpodSpec) -> Json:
     args = [BPF_RECORDER]
     if installation.shares_machine:
         args += [
-            f"--socket={installation.on_node(SOCKET)}",
-            f"--pin-root={pin_root(installation.host_root)}",
+            f"--socket={installation.on_node(recorder_socket(installation.operator_namespace))}",
+            f"--pin-root={pin_root(installation.host_root, installation.operator_namespace)}",
         ]
     mounts = [mount(installation, volumes.RUN), mount(installation, volumes.BPFFS)]
     return {
@@ -216,6 +217,11 @@ def bpf_recorder(installation: Installation, spec: SpodSpec) -> Json:
         "securityContext": _root(_RECORDING, confined=False),
         "resources": _resources(("64Mi", "50m", "10Mi"), ("128Mi", "20Mi")),
     }
+
+
+def _enricher_socket(installation: Installation) -> Json:
+    socket = daemon_socket(installation.operator_namespace)
+    return _text("SPO_ENRICHER_SOCKET", installation.on_node(socket))
 
 
 def log_volumes(spec: SpodSpec) -> list[volumes.HostPath]:
@@ -329,4 +335,5 @@ def _profiling(container: str, installation: Installation, spec: SpodSpec) -> li
 
 
 def _host_root(installation: Installation) -> list[Json]:
-    return [_text("SPO_HOST_ROOT", str(installation.host_root))] if installation.shares_machine else []
+    usual = installation.host_root == PurePosixPath("/")
+    return [] if usual else [_text("SPO_HOST_ROOT", str(installation.host_root))]

@@ -101,5 +101,6 @@ def installation_of(settings: ManagerSettings) -> Installation:
         metrics_host=settings.spod_metrics_host,
         metrics_port=settings.spod_metrics_port,
         host_root=settings.spod_host_root,
+        node_gate=settings.node_gate,
         selinuxd_image=settings.selinuxd_image,
     )

@@ -35,6 +35,8 @@ class Installation:
     """Port of the same."""
     host_root: PurePosixPath = _ROOT
     """Where the part of a node begins that is ours; ``/`` unless several operators share one machine."""
+    node_gate: bool = False
+    """The pods put up with the taint of nodes that wait for their profiles."""
     selinuxd_image: str = ""
     """Image of selinuxd; empty: SELinux cannot be enabled."""
 
@@ -50,4 +52,4 @@ class Installation:
     @property
     def shares_machine(self) -> bool:
         """Whether paths differ from the usual ones, so that processes have to be told."""
-        return self.host_root != _ROOT
+        return self.host_root != _ROOT or self.operator_namespace != OPERATOR_NAME

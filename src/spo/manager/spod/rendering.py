@@ -84,13 +84,17 @@ def _pod(spec: SpodSpec, installation: Installation) -> Json:
         pod["hostNetwork"] = True
     if spec.enable_log_enricher or spec.enable_bpf_recorder:
         pod["hostPID"] = True  # they know processes by the numbers of the node
-    return {**pod, **_scheduling(spec)}
+    return {**pod, **_scheduling(spec, installation)}
 
 
-def _scheduling(spec: SpodSpec) -> Json:
+def _scheduling(spec: SpodSpec, installation: Installation) -> Json:
     found: Json = {}
-    if spec.tolerations:
-        found["tolerations"] = msgspec.to_builtins(spec.tolerations)
+    tolerations: list[Json] = msgspec.to_builtins(spec.tolerations)
+    if installation.node_gate:
+        # Without daemon a node would never get its profiles.
+        tolerations.append({"key": NODE_GATE_TAINT, "operator": "Exists"})
+    if tolerations:
+        found["tolerations"] = tolerations
     if spec.affinity:
         found["affinity"] = spec.affinity
     if spec.priority_class_name:

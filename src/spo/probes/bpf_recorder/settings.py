@@ -60,4 +60,4 @@ class BpfRecorderSettings:
     @property
     def state_file(self) -> Path:
         """What must survive a restart, as the pins do."""
-        return self.socket.with_name("bpf-recorder.state")
+        return self.socket.with_suffix(".state")
