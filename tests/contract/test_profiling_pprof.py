@@ -165,6 +165,22 @@ def test_bpf_recorder_goes_on_after_its_profiles(port: int, tmp_path: Path) -> N
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("enabled", [False, True])
+def test_bpf_recorder_has_an_internet_socket_only_for_its_profiles(
+    enabled: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if enabled:
+        request.getfixturevalue("port")
+    trace = tmp_path / "trace"
+    strace = ("strace", "-f", "-qq", "-e", "trace=socket", "-o", str(trace))
+    with short_folder() as folder:
+        process = RecorderProcess(folder, Path("/sys/fs/bpf") / folder.name, wrapper=strace)
+        assert process.stop() == 0
+    assert "AF_UNIX" in trace.read_text()
+    assert ("AF_INET" in trace.read_text()) is enabled
+
+
+@pytest.mark.root
 def test_log_enricher_goes_on_after_its_profiles(port: int, tmp_path: Path) -> None:
     with short_folder() as folder:
         folder.chmod(0o755)
