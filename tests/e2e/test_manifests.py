@@ -11,9 +11,10 @@ import yaml
 
 from spo.manager.default_profile_data import DEFAULT_PROFILES
 from tests.e2e.cluster import BUSYBOX, Cluster, Namespace, pod, seccomp_profile
-from tools.devcluster import OPERATOR_NAMESPACE, ROOT, DevCluster, free_port
+from tools.devcluster import OPERATOR_NAMESPACE, DevCluster, free_port, installed_objects
 
-RUNNING_S = 30.0
+RUNNING_S = 60.0
+"""Beside other tests; bench/installation.py keeps the promise of 30 s."""
 
 
 @pytest.fixture
@@ -27,28 +28,13 @@ def empty() -> Iterator[DevCluster]:
     )
     dev.build_image()
     try:
-        where = (f"--node-name={dev.node_name}", f"--node-root={dev.node_root}", f"--port={dev.port}")
-        dev.onenode("up", f"--state={dev.state}", *where)
+        dev.start_empty_api()
         yield dev
     finally:
         dev.down()
     left = [path for path in (folder / "node").rglob("*") if not path.is_dir()]
     assert not left, f"left on the node: {left}"
     shutil.rmtree(folder)
-
-
-def manifest(dev: DevCluster, name: str, namespace: str = "") -> str:
-    """A file of deploy/; the place of the node's file system alone is another, as tests share a machine."""
-    text = (ROOT / "deploy" / name).read_text()
-    objects = [one for one in yaml.safe_load_all(text.replace("NS_REPLACE", namespace)) if one]
-    manager = next(
-        one
-        for one in objects
-        if one["kind"] == "Deployment" and one["metadata"]["name"] == OPERATOR_NAMESPACE
-    )
-    container = manager["spec"]["template"]["spec"]["containers"][0]
-    container["env"].append({"name": "SPO_SPOD_HOST_ROOT", "value": str(dev.node_root)})
-    return yaml.safe_dump_all(objects)
 
 
 def wait_running(dev: DevCluster, namespace: str = OPERATOR_NAMESPACE) -> None:
@@ -60,24 +46,29 @@ def wait_running(dev: DevCluster, namespace: str = OPERATOR_NAMESPACE) -> None:
         dev.kubectl("wait", "--for=jsonpath={.status.status}=Installed", *at)
 
 
+def manifest(dev: DevCluster) -> str:
+    return yaml.safe_dump_all(installed_objects("operator.yaml", dev.node_root))
+
+
 def test_one_file_makes_a_running_operator(empty: DevCluster) -> None:
     began = time.monotonic()
-    empty.kubectl("apply", "-f", "-", stdin=manifest(empty, "operator.yaml"))
+    empty.kubectl("apply", "-f", "-", stdin=manifest(empty))
     wait_running(empty)
     took_s = time.monotonic() - began
     print(f"from kubectl apply to RUNNING and default profiles Installed: {took_s:.1f} s")
     assert took_s <= RUNNING_S
-    again = empty.kubectl("apply", "-f", "-", stdin=manifest(empty, "operator.yaml")).stdout
+    again = empty.kubectl("apply", "-f", "-", stdin=manifest(empty)).stdout
     changed = [line for line in again.splitlines() if not line.endswith(" unchanged")]
     assert changed == []
-    empty.kubectl(
-        "rollout",
-        "status",
-        f"deployment/{OPERATOR_NAMESPACE}-webhook",
-        "-n",
-        OPERATOR_NAMESPACE,
-        "--timeout=30s",
-    )
+    webhooks = f"deployment/{OPERATOR_NAMESPACE}-webhook"
+    empty.kubectl("rollout", "status", webhooks, f"--namespace={OPERATOR_NAMESPACE}", "--timeout=60s")
+    kinds = "profilebindings,profilerecordings,seccompprofiles"
+    empty.kubectl("delete", kinds, "--all", "--all-namespaces", "--timeout=60s")
+    # The Namespace comes first, and takes with it what is in it.
+    empty.kubectl("delete", "--ignore-not-found", "-f", "-", "--timeout=60s", stdin=manifest(empty))
+    selector = "--selector=app=security-profiles-operator"
+    kinds = "crd,ns,clusterrole,clusterrolebinding,mutatingwebhookconfiguration,validatingadmissionpolicy"
+    assert empty.kubectl("get", kinds, selector, "--ignore-not-found", "--output=name").stdout == ""
 
 
 WATCHED, ELSEWHERE = "watched", "elsewhere"
@@ -86,7 +77,7 @@ WATCHED, ELSEWHERE = "watched", "elsewhere"
 def test_one_namespace_is_looked_after_and_no_other(empty: DevCluster) -> None:
     for name in (WATCHED, ELSEWHERE):
         empty.kubectl("create", "namespace", name)
-    empty.kubectl("apply", "-f", "-", stdin=manifest(empty, "namespace-operator.yaml", WATCHED))
+    empty.apply(*installed_objects("namespace-operator.yaml", empty.node_root, WATCHED))
     wait_running(empty, WATCHED)
     cluster = Cluster(str(empty.kubeconfig), empty.node_root, own=True)
     watched, elsewhere = Namespace(cluster, WATCHED), Namespace(cluster, ELSEWHERE)
