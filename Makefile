@@ -89,6 +89,7 @@ fuzz: setup ## Fuzz the parsers of audit records for FUZZ_S seconds
 
 bench: setup bpf ## Measure; results go to bench/RESULTS.md
 	$(PYTHON) bench/onenode.py
+	$(PYTHON) bench/installation.py
 	$(PYTHON) bench/profile_latency.py
 	$(PYTHON) bench/webhook.py
 	$(PYTHON) bench/recorder.py
