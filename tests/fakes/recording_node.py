@@ -12,13 +12,15 @@ from typing import Any
 from spo.api.profile_recording import PROFILE_RECORDINGS
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller.cache_sync import caches_synced
+from spo.daemon.recording.hook_process import HookRecordings
 from spo.daemon.recording.pods import TRACED_PODS
 from spo.daemon.recording.process import Recordings
+from spo.kube.cache import Cache
 from spo.kube.client import KubeClient
 from spo.kube.config import server_config
 from spo.kube.errors import NotFoundError
 from spo.kube.informer import Informer
-from spo.names import RECORDED_POD_LABEL
+from spo.names import RECORDED_POD_LABEL, TRACE_BPF_ANNOTATION
 from spo.probes.bpf_recorder.service import RecorderService
 from spo.probes.bpf_recorder.session import Session
 from spo.probes.bpf_recorder.state_file import StateFile
@@ -81,6 +83,9 @@ class RecorderServer:
 class RecordingNode:
     """``async with RecordingNode(folder) as node``; ``folder`` must have a short path."""
 
+    prefix = TRACE_BPF_ANNOTATION
+    """Of the annotations of pods."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.kernel = FakeKernel()
@@ -106,16 +111,8 @@ class RecordingNode:
         await self._stack.aclose()
 
     async def start_daemon(self) -> None:
-        settings = DaemonSettings(node_name=NODE)
         profiles: Informer[SeccompProfile] = Informer(self.client, SECCOMP_PROFILES)
-        recordings = Recordings(
-            self.client,
-            settings,
-            profiles.cache,
-            root=self.root,
-            socket=place(self.folder).path,
-            server_uids=frozenset({os.getuid()}),
-        )
+        recordings = self.recordings(profiles.cache)
 
         async def run() -> None:
             informers = (profiles, *recordings.informers)
@@ -132,6 +129,17 @@ class RecordingNode:
             self._daemon.cancel()
             await asyncio.gather(self._daemon, return_exceptions=True)
             self._daemon = None
+
+    def recordings(self, profiles: Cache[SeccompProfile]) -> Recordings | HookRecordings:
+        """The part of the daemon."""
+        return Recordings(
+            self.client,
+            DaemonSettings(node_name=NODE),
+            profiles,
+            root=self.root,
+            socket=place(self.folder).path,
+            server_uids=frozenset({os.getuid()}),
+        )
 
     # What users and kubelets do.
 
@@ -159,7 +167,7 @@ class RecordingNode:
                 "labels": LABELS,
                 "namespace": NS,
                 "creationTimestamp": "2026-01-01T00:00:00Z",
-                "annotations": {f"io.containers.trace-bpf/{key}": value for key, value in traces.items()},
+                "annotations": {f"{self.prefix}{key}": value for key, value in traces.items()},
                 **metadata,
             },
             "spec": {"nodeName": NODE, "containers": [{"name": one} for one in traces or ("c",)]},
@@ -250,10 +258,17 @@ class RecordingNode:
         """The daemon has seen and done everything: nothing is tracked any more."""
         await self.until(lambda: not (self.root / ".recordings").exists())
 
+    def messages(self, reason: str) -> list[str]:
+        """Messages of the events with this reason."""
+        return [one["message"] for one in self._events() if one["reason"] == reason]
+
     def reasons(self) -> list[str]:
         """Reasons of all events that were written."""
+        return [one["reason"] for one in self._events()]
+
+    def _events(self) -> list[dict[str, Any]]:
         posts = [call for call in self.api.calls if call.method == "POST" and call.path.endswith("/events")]
-        return [call.json()["reason"] for call in posts]
+        return [call.json() for call in posts]
 
 
 def allowed(profile: SeccompProfile) -> set[str]:

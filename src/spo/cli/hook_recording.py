@@ -14,9 +14,9 @@ from spo.bpf.errors import RecorderError
 from spo.bpf.observation import Observation
 from spo.bpf.recorder import Recorder
 from spo.errors import SpoError
-from spo.host.hook_files import HookFileError, HookFiles, below, is_file_name
-from spo.profiles.oci import render
-from spo.recording.profile import Machine, spec_of
+from spo.host.hook_files import HookFileError, HookFiles, below, is_file_name, name_when_taken
+from spo.recording.hook_file import render_recording
+from spo.recording.profile import Machine, spec_of, syscall_names
 from spo.recording.runtime_base import base_of
 
 ANNOTATION: Final = "io.containers.trace-syscall"
@@ -167,9 +167,11 @@ def write_recording(observation: Observation, wanted: Wanted, files: HookFiles) 
     """
     name = os.uname().machine
     machine = cast("Machine", _MACHINES.get(name, name))
-    spec = spec_of(observation, machine, base=base_of(observation, machine))
-    content = render(spec)
+    base = base_of(observation, machine)
+    by_program = frozenset[str]().union(*syscall_names(observation, machine).values())
+    spec = spec_of(observation, machine, base=base)
+    content = render_recording(spec, wanted.container, base - by_program)
     try:
         files.write(wanted.file, content)
     except HookFileError:
-        files.write(f"{wanted.file.removesuffix('.json')}.{wanted.container}.json"[-250:], content)
+        files.write(name_when_taken(wanted.file, wanted.container), content)

@@ -37,6 +37,8 @@ OUTPUT_TYPES: Final[tuple[OutputType, ...]] = ("seccomp", "raw-seccomp")
 
 _TEMPLATE_KEYS: Final = ("archMap", "includes", "excludes")
 """Of the template of Docker and containers/common, whose rules depend on capabilities and kernels."""
+_OF_HOOKS: Final = frozenset({"containerId", "runtimeBase"})
+"""What our OCI hook adds; see :class:`spo.recording.hook_file.HookFile`."""
 _STREAMS: Final = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
@@ -272,7 +274,7 @@ def _validated(spec: SeccompProfileSpec, prefix: str) -> tuple[str, ...]:
 
 
 def _unknown(document: dict[str, Any], prefix: str) -> tuple[str, ...]:
-    known = {field.encode_name for field in msgspec.structs.fields(SeccompProfileSpec)}
+    known = {field.encode_name for field in msgspec.structs.fields(SeccompProfileSpec)} | _OF_HOOKS
     return tuple(f"{prefix}{key} is not known and has no effect here" for key in document if key not in known)
 
 

@@ -21,6 +21,9 @@ FILE_MODE: Final = 0o640
 MAX_BYTES: Final = 1024 * 1024
 LEFTOVER_S: Final = 3600.0
 """After this time nobody comes for a file any more."""
+_ENDING: Final = ".json"
+_MAX_NAME: Final = 240
+"""Characters; with what is added to the name of an unfinished file it stays below NAME_MAX."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,249}\.json")
 _UNFINISHED: Final = ".unfinished"
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -42,6 +45,12 @@ class HookFileError(SpoError):
 def is_file_name(name: str) -> bool:
     """Whether a recording may have this name: a base name in plain letters that ends in .json."""
     return _NAME.fullmatch(name) is not None
+
+
+def name_when_taken(name: str, container_id: str) -> str:
+    """The name of a container's recording if another container already has the wanted one."""
+    end = f".{container_id}{_ENDING}"
+    return name.removesuffix(_ENDING)[: _MAX_NAME - len(end)] + end
 
 
 def below(host_root: Path, directory: Path) -> Path:
@@ -84,7 +93,7 @@ class HookFiles:
         """
         if not is_file_name(name):
             raise HookFileError(repr(name), "is not a name like web-nginx-1700000000.json")
-        unfinished = f".{name}{_UNFINISHED}"
+        unfinished = f".{name[:_MAX_NAME]}{_UNFINISHED}"
         try:
             with opened_directory(self._directory) as directory:
                 descriptor = os.open(unfinished, _CREATE, FILE_MODE, dir_fd=directory)
@@ -125,6 +134,15 @@ class HookFiles:
         if len(content) > MAX_BYTES:
             raise HookFileError(name, f"is larger than {MAX_BYTES} bytes")
         return content
+
+    def has(self, name: str) -> bool:
+        """Whether something has the name, be it a recording or not."""
+        try:
+            with opened_directory(self._directory) as directory:
+                os.lstat(name, dir_fd=directory)
+        except OSError:
+            return False
+        return True
 
     def remove(self, name: str) -> None:
         """Take a recording away; it may be gone already.

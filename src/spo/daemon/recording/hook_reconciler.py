@@ -1,0 +1,234 @@
+"""Brings what OCI hooks record of one pod to its wanted state, up to its profiles."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from spo import klog
+from spo.bpf.observation import Observation, Phase, SyscallClass
+from spo.controller import DONE, Request, Result
+from spo.daemon.recording.acceptor import Acceptor
+from spo.daemon.recording.checkpoint import Checkpoint
+from spo.daemon.recording.collector import Collector
+from spo.daemon.recording.hook_source import HookRecordingError, HookSource, NoRecordingError, file_of
+from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
+from spo.daemon.recording.tracking import TrackedContainer, TrackedPod
+from spo.errors import TerminalError
+from spo.host.hook_files import LEFTOVER_S
+from spo.kube.clock import Clock
+from spo.kube.errors import NotFoundError
+from spo.kube.events import WARNING, EventRecorder
+
+log = klog.get("recorder-spod")
+
+SWEEP: Final = Request("", "")
+"""Remove the files that nobody came for."""
+FIRST_SWEEP_S: Final = 60.0
+"""After a start those that somebody waits for are collected first."""
+GRACE_S: Final = 10.0
+"""How long the end of a pod waits for files: hooks write them after the containers have ended."""
+MAX_COLLECTED: Final = 1000
+"""Pods that are remembered after their profiles were written: a file that cannot be taken stays."""
+_STEM: Final = 200
+"""Characters of a file's name by which whoever waits for it is found."""
+
+NOTHING: Final = "CannotCreateSeccompProfile"
+INCOMPLETE: Final = "RecordedProfile"
+
+
+class HookReconciler:
+    """A request names a pod: its namespace, and its uid in the place of a name."""
+
+    def __init__(
+        self,
+        book: PodBook,
+        acceptor: Acceptor,
+        source: HookSource,
+        checkpoint: Checkpoint,
+        collector: Collector,
+        events: EventRecorder,
+        clock: Clock,
+    ) -> None:
+        self._book = book
+        self._acceptor = acceptor
+        self._source = source
+        self._checkpoint = checkpoint
+        self._collector = collector
+        self._events = events
+        self._clock = clock
+        self._over_since: dict[str, float] = {}
+        self._waiting: dict[str, frozenset[str]] = {}
+        self._collected: dict[str, None] = {}
+        self._swept = False
+
+    def waiting_for(self, file: str | None) -> list[Request]:
+        """The pods that something may have happened for: to a file of this name, or to any."""
+        found = [
+            uid for uid, stems in self._waiting.items() if file is None or any(stem in file for stem in stems)
+        ]
+        tracked = self._checkpoint.tracked.pods
+        return [Request(tracked[uid].namespace, uid) for uid in found if uid in tracked]
+
+    async def reconcile(self, request: Request) -> Result:
+        """See :class:`spo.controller.Reconciler`."""
+        if request == SWEEP:
+            return await self._sweep()
+        uid = request.name
+        if uid in self._collected:
+            return self._leave(uid, None)
+        pod, present = self._book.get(uid), self._checkpoint.get(uid)
+        sighted = pod is not None and pod.over and await self._is_sighted(pod)
+        accepted = self._acceptor.accept(pod, present, sighted=sighted) if pod else None
+        tracked = accepted.pod if accepted else present
+        if tracked is None:
+            return self._leave(uid, accepted.recheck_s if accepted else None)
+        if present is None:
+            self._checkpoint.add(tracked)
+        _note_instances(pod, tracked)
+        await self._checkpoint.save()
+        over = not self._book.is_present(uid) or (pod is not None and pod.over)
+        missing = await self._fold(pod, tracked, everything=over)
+        if over:
+            return await self._finish(tracked, missing)
+        await self._snapshot(tracked)
+        return Result(accepted.recheck_s if accepted else None)
+
+    async def _is_sighted(self, pod: PodRecord) -> bool:
+        """Whether there is something of a pod that had ended before it was seen."""
+        return await self._source.has(pod.traces.values(), [one for one, _, _ in pod.instances])
+
+    def _leave(self, uid: str, recheck_s: float | None) -> Result:
+        if self._book.is_present(uid):
+            return Result(recheck_s)
+        self._book.forget(uid)
+        self._acceptor.forget(uid)
+        return DONE
+
+    async def _fold(
+        self, pod: PodRecord | None, tracked: TrackedPod, *, everything: bool
+    ) -> dict[str, HookRecordingError]:
+        """Take the recordings of instances that have ended. Returns containers of which one is missing."""
+        # First of all: what is written from here on wakes the pod again.
+        self._waiting[tracked.uid] = frozenset(_stems(tracked))
+        missing: dict[str, HookRecordingError] = {}
+        for container in tracked.containers:
+            for instance in _ended(pod, container, everything=everything):
+                try:
+                    await self._take(tracked, container, instance)
+                except HookRecordingError as error:
+                    missing[container.name] = error
+        return missing
+
+    async def _take(self, tracked: TrackedPod, container: TrackedContainer, instance: str) -> None:
+        others = frozenset() if instance else self._foreign(tracked)
+        name, recorded = await self._source.find(container.trace, instance, others)
+        container.add(recorded.observation)
+        container.end(instance or recorded.container_id or name)
+        await self._checkpoint.save()  # first: without the file nobody else knows
+        await self._source.remove(name)
+        if recorded.unknown:
+            shown = ", ".join(recorded.unknown)[:200]
+            problem = f"syscalls of container {container.name} that are not known here are left out: {shown}"
+            self._tell(tracked, INCOMPLETE, problem)
+
+    def _foreign(self, tracked: TrackedPod) -> frozenset[str]:
+        """Ids of all containers of other pods."""
+        pods = (one for one in self._book.traced() if one.uid != tracked.uid)
+        reported = (identifier for one in pods for identifier, _, _ in one.instances)
+        others = (one for one in self._checkpoint.tracked.pods.values() if one.uid != tracked.uid)
+        return frozenset(reported).union(*(each.keys for one in others for each in one.containers))
+
+    async def _snapshot(self, tracked: TrackedPod) -> None:
+        """Of instances that have ended: what hooks see of others nobody knows before their end."""
+        for container in tracked.containers:
+            wanted = self._acceptor.snapshot_of(tracked, container)
+            if not wanted or wanted == container.snapshot or not _is_worth_a_profile(container.observation):
+                continue
+            await self._write(tracked, container, wanted)
+            container.snapshot = wanted
+            await self._checkpoint.save()
+
+    async def _finish(self, tracked: TrackedPod, missing: dict[str, HookRecordingError]) -> Result:
+        """Write the profiles of a pod that has ended, unless something may still come in."""
+        now_s = self._clock.monotonic()
+        left_s = self._over_since.setdefault(tracked.uid, now_s) + GRACE_S - now_s
+        if missing and left_s > 0:
+            return Result(left_s)
+        for container in tracked.containers:
+            error = missing.get(container.name)
+            if error is not None:
+                container.missed = _is_expected(container)
+                if _is_expected(container) or not isinstance(error, NoRecordingError):
+                    self._tell(tracked, NOTHING, f"container {container.name}: {error}")
+            if _is_worth_a_profile(container.observation):
+                await self._write(tracked, container)
+            elif error is None and container.done:
+                problem = f"nothing was recorded of container {container.name}: no profile is written"
+                self._tell(tracked, NOTHING, problem)
+        self._note_collected(tracked.uid)
+        self._checkpoint.remove(tracked.uid)
+        await self._checkpoint.save()
+        return self._leave(tracked.uid, None)
+
+    def _note_collected(self, uid: str) -> None:
+        self._over_since.pop(uid, None)
+        self._waiting.pop(uid, None)
+        self._collected[uid] = None
+        if len(self._collected) > MAX_COLLECTED:
+            del self._collected[next(iter(self._collected))]
+
+    async def _write(self, tracked: TrackedPod, container: TrackedContainer, snapshot: str = "") -> None:
+        try:
+            await self._collector.write(
+                tracked, container, container.observation, int(container.missed), snapshot
+            )
+        except (TerminalError, NotFoundError) as error:
+            # Users were told, or their namespace is gone; other containers have profiles of their own.
+            log.error("Cannot store a recorded profile", error=error, pod=tracked.name)
+
+    async def _sweep(self) -> Result:
+        if not self._swept:
+            self._swept = True
+            return Result(FIRST_SWEEP_S)
+        removed = await self._source.remove_leftovers(self._clock.now().timestamp())
+        if removed:
+            log.info("Removed recordings of hooks that nobody came for", count=len(removed), first=removed[0])
+        return Result(LEFTOVER_S)
+
+    def _tell(self, tracked: TrackedPod, reason: str, message: str) -> None:
+        about = reference_of(tracked.namespace, tracked.name, tracked.uid)
+        self._events.event(about, WARNING, reason, message)
+
+
+def _stems(tracked: TrackedPod) -> Iterator[str]:
+    for container in tracked.containers:
+        if name := file_of(container.trace):
+            yield name.removesuffix(".json")[:_STEM]
+
+
+def _note_instances(pod: PodRecord | None, tracked: TrackedPod) -> None:
+    """Their ids find their files, also after the pod has gone while no daemon ran."""
+    for identifier, name, _ in pod.instances if pod else ():
+        container = tracked.container(name)
+        if container is not None and identifier not in container.done:
+            container.keys[identifier] = 0
+
+
+def _ended(pod: PodRecord | None, container: TrackedContainer, *, everything: bool) -> list[str]:
+    """Ids of instances that have ended and were not dealt with.
+
+    An empty one stands for an instance that nobody has told of.
+    """
+    if everything:
+        return [*container.keys] or ([] if pod and container.done else [""])
+    over = {identifier for identifier, _, ended in pod.instances if ended} if pod else frozenset()
+    return [one for one in container.keys if one in over]
+
+
+def _is_expected(container: TrackedContainer) -> bool:
+    """Whether an instance has run of which nothing was taken."""
+    return bool(container.keys)
+
+
+def _is_worth_a_profile(seen: Observation) -> bool:
+    """Whether a program ran: the container runtime alone makes no profile."""
+    return any(seen.numbers(cls, Phase.PROGRAM) for cls in SyscallClass)
