@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from spo.probes.log_enricher.netlink import BACKLOG_LIMIT, BacklogLimit
+from spo.rpc.log_enricher import TracedProcess
 from tests.fakes.enricher_daemon import EnricherDaemon, EnricherProcess, wait_until
 from tests.fakes.rpc_server import short_folder
 
@@ -96,6 +97,11 @@ class Container:
             script,
         )
 
+    @property
+    def pid(self) -> int:
+        """Of the first process, while it runs."""
+        return int(self._podman("inspect", "--format={{.State.Pid}}", self.name))
+
     def go(self) -> None:
         """Let the script go on from its next WAIT; returns when it has come there."""
         (self._gate / str(self._next)).write_text("go\n")
@@ -156,6 +162,24 @@ def test_records_from_before_the_daemon_knows_are_not_lost(
     first = process.wait_for('"container"="late"')[0]
     assert '"executable"="/"' in first  # of the runtime, before the program begins
     process.wait_for('"container"="late".*"syscallName"="mkdir"')
+
+
+def test_container_that_ended_before_it_was_looked_at_is_known_by_the_recorder(
+    daemon: EnricherDaemon, start: Callable[..., EnricherProcess], run: Callable[..., Container]
+) -> None:
+    process = start(*KERNEL)
+    process.wait_for("Connected to the daemon")
+    os.kill(process.pid, signal.SIGSTOP)
+    container = run("mkdir /tmp/a", logged=("mkdir",))
+    daemon.knows(container.id, "short")
+    pid = container.pid
+    daemon.processes[pid] = TracedProcess(pid, container.id, None, time.monotonic())
+    container.go()
+    container.go()
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    os.kill(process.pid, signal.SIGCONT)
+    process.wait_for('"container"="short".*"syscallName"="mkdir"')
+    wait_until(lambda: daemon.counts["short", "/bin/busybox", "mkdir"] == 1)
 
 
 def test_two_containers_are_told_apart(

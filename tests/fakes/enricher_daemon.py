@@ -25,6 +25,9 @@ from spo.rpc.log_enricher import (
     KnownContainer,
     Losses,
     SeccompCount,
+    Trace,
+    Traced,
+    TracedProcess,
 )
 from spo.rpc.server import Peer, Server
 
@@ -38,6 +41,8 @@ class EnricherDaemon:
         self.socket = socket
         self.known: dict[str, KnownContainer] = {}
         self.asked: Counter[str] = Counter()
+        self.processes: dict[int, TracedProcess] = {}
+        """What the recorder saw."""
         self.counts: Counter[tuple[str, str, str]] = Counter()
         """(container, executable, syscall) -> how often."""
         self.batches: list[tuple[str, int]] = []
@@ -64,7 +69,9 @@ class EnricherDaemon:
         """From now on."""
         self.known[container_id] = KnownContainer(container_id, "default", pod, container)
 
-    def handle(self, _: Peer, request: Find | Count) -> msgspec.Struct:
+    def handle(self, _: Peer, request: Find | Trace | Count) -> msgspec.Struct:
+        if isinstance(request, Trace):
+            return Traced([self.processes[pid] for pid in request.pids if pid in self.processes])
         if isinstance(request, Find):
             ids = [wanted.container_id for wanted in request.containers]
             self.asked.update(ids)

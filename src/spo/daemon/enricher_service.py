@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 from spo import klog
 from spo.daemon.audit_metrics import AuditMetrics
 from spo.daemon.enricher_pods import ENRICHER_PODS, ContainerDirectory, PodContainers, project_pod
+from spo.daemon.seen_processes import SeenProcesses
 from spo.kube.client import KubeClient
 from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.informer import Informer
@@ -20,7 +21,7 @@ from spo.names import ROOTLESS_UID
 from spo.rpc.asyncio_server import AsyncioServer
 from spo.rpc.errors import RpcError
 from spo.rpc.listener import Listener, SocketPlace
-from spo.rpc.log_enricher import PROTOCOL, Count, Counted, Drain, Drained, Find, Losses, Request
+from spo.rpc.log_enricher import PROTOCOL, Count, Counted, Drain, Drained, Find, Losses, Request, Trace
 from spo.rpc.server import Peer
 
 log = klog.get("enricher-spod")
@@ -48,11 +49,17 @@ class EnricherService:
 
     Args:
         observe: see :data:`Observer`.
+        processes: that the recorder saw.
     """
 
     def __init__(
-        self, directory: ContainerDirectory, metrics: AuditMetrics, observe: Observer | None = None
+        self,
+        directory: ContainerDirectory,
+        metrics: AuditMetrics,
+        observe: Observer | None = None,
+        processes: SeenProcesses | None = None,
     ) -> None:
+        self._processes = processes or SeenProcesses(SYSTEM_CLOCK.monotonic)
         self._directory = directory
         self._metrics = metrics
         self._observe = observe
@@ -66,6 +73,8 @@ class EnricherService:
         match request:
             case Find():
                 return self._directory.find(request.containers)
+            case Trace():
+                return self._processes.find(request.pids)
             case Count():
                 peer.subscribed = True
                 return self._count(request)
@@ -160,9 +169,10 @@ class EnricherSide:
             clock=clock,
         )
         self._pods.add_listener(directory.observed)
-        self._service = EnricherService(
-            directory, AuditMetrics(registry, node, directory.has_pod, merged=merged), observe
-        )
+        self.processes: Final = SeenProcesses(clock.monotonic)
+        """Of containers, as the recorder saw them."""
+        metrics = AuditMetrics(registry, node, directory.has_pod, merged=merged)
+        self._service = EnricherService(directory, metrics, observe, self.processes)
         self._socket = socket
 
     async def drain(self) -> bool:

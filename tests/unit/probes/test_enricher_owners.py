@@ -209,3 +209,30 @@ def test_record_from_before_a_jump_is_never_given_to_another_container(proc: Pro
     proc.now_s += VERIFY_S
     proc.run(7, f"0::/libpod-{B}\n", started_s=30)
     assert proc.find(7, at_s=29) == (A, None)
+
+
+def test_what_somebody_else_saw_is_believed_for_the_process_and_its_children(proc: Proc) -> None:
+    proc.run(1, "0::/system.slice/crio.service\n")
+    proc.forks = {8: Fork(1, 990.0), 9: Fork(8, 991.0)}
+    assert proc.find(9, at_s=992) == (None, None)
+    owner = proc.owners.find(9, int((BOOT_S + 992) * 1000))
+    assert owner is not None
+    assert owner.is_guess
+    assert proc.owners.lineage(9) == [9, 8, 1]
+
+    proc.owners.learn(8, A, POD, 990.5)
+
+    assert proc.find(8, at_s=990.6) == (A, POD)
+    assert proc.find(9, at_s=992) == (A, POD)
+
+
+def test_what_somebody_else_saw_is_not_believed_for_a_later_process(proc: Proc) -> None:
+    proc.run(1, "0::/system.slice/crio.service\n")
+    proc.forks = {8: Fork(1, 995.0)}
+    proc.owners.learn(8, A, POD, 990.5)
+    assert proc.find(8, at_s=996) == (None, None)
+
+
+def test_lineage_without_end_is_cut(proc: Proc) -> None:
+    proc.forks = {8: Fork(9, 1.0), 9: Fork(8, 1.0)}
+    assert len(proc.owners.lineage(8)) < 100

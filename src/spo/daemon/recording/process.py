@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -53,6 +53,7 @@ class Recordings:
         server_uids: frozenset[int] = frozenset({0}),
         metrics: RecordingMetrics | None = None,
     ) -> None:
+        self._saw: Callable[[Identified], None] | None = None
         node = settings.node_name
         self._events = EventRecorder(client, "profilerecorder", host=node, clock=clock)
         self._pods: Informer[PodRecord] = Informer(
@@ -102,6 +103,10 @@ class Recordings:
         """Whose work ``/metrics`` shows."""
         return (self._controller,)
 
+    def tell_of_processes(self, saw: Callable[[Identified], None]) -> None:
+        """From now on, pass on what the recorder tells of processes in containers."""
+        self._saw = saw
+
     async def run(self) -> None:
         """Work until cancelled. The informers run and are synced."""
         await self._checkpoint.load()
@@ -134,6 +139,8 @@ class Recordings:
         self._link.want(active or bool(self._checkpoint.tracked.pods))
 
     def _identified(self, event: Identified) -> None:
+        if self._saw is not None:
+            self._saw(event)
         sighting = self._sightings.add(event, self._clock.monotonic())
         uid = sighting.pod_uid
         if self._book.get(uid) is None and self._checkpoint.get(uid) is None:

@@ -10,7 +10,7 @@ from spo.probes.log_enricher.counts import Counts
 from spo.probes.log_enricher.enricher import Enricher
 from spo.probes.log_enricher.link import Done
 from spo.probes.log_enricher.waiting import WaitingRoom
-from spo.rpc.log_enricher import Counted, Drain, Drained, Find, Found, Losses
+from spo.rpc.log_enricher import Counted, Drain, Drained, Find, Found, Losses, Trace, Traced
 
 log = klog.get("log-enricher")
 
@@ -112,6 +112,8 @@ class Conversation:
             times.append(self._waiting.next_due_s())
         if self._draining is not None and not self._draining.is_read:
             times.append(self._draining.due_s)
+        if self._enricher.gone is not None:
+            times.append(self._enricher.gone.next_due_s())
         return min((one for one in times if one is not None), default=None)
 
     def link_changed(self, is_ready: bool) -> None:
@@ -140,6 +142,7 @@ class Conversation:
         """
         now_s = self._clock()
         self._ask(now_s)
+        self._trace()
         draining = self._draining
         if draining is not None and not draining.is_read and now_s >= draining.due_s:
             if now_s < draining.limit_s and not (dry and self._origin.is_settled()):
@@ -156,6 +159,19 @@ class Conversation:
         due_s = self._waiting.next_due_s()
         if self._link.is_ready and due_s is not None and due_s <= now_s and (wanted := self._waiting.due()):
             self._link.call(Find(wanted), self._found)
+
+    def _trace(self) -> None:
+        """Ask what the recorder saw of processes that had ended before we could look."""
+        if self._enricher.gone is None:
+            return
+        pids = self._enricher.gone.due()
+        if pids and self._link.is_ready:
+            self._link.call(Trace(pids), self._traced)
+        self._enricher.give_up()
+
+    def _traced(self, answer: Traced) -> None:
+        if answer.processes:
+            self._enricher.learn(answer.processes)
 
     def _found(self, answer: Found) -> None:
         for name in answer.waiting:
@@ -211,8 +227,9 @@ class Conversation:
         if not self._link.is_ready or self._is_counting:
             return
         first, through = self._origin.serials() or (None, 0)
-        waiting = self._waiting.first_serial
-        self._counts.reached(first, through if waiting is None else min(through, waiting - 1))
+        gone = self._enricher.gone
+        waiting = [self._waiting.first_serial, gone.first_serial if gone is not None else None]
+        self._counts.reached(first, min((through, *(one - 1 for one in waiting if one is not None))))
         batch = self._counts.batch(self._origin.losses())
         if batch is not None:
             self._is_counting = True

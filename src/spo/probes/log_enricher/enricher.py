@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -12,6 +12,7 @@ from spo.audit.architecture import architecture_of
 from spo.audit.fields import text_of
 from spo.audit.records import AppArmorRecord, Record, SeccompRecord, SelinuxRecord, timestamp
 from spo.probes.log_enricher.counts import Counts, Key
+from spo.probes.log_enricher.gone import Gone, GoneProcesses
 from spo.probes.log_enricher.owners import Owner
 from spo.probes.log_enricher.waiting import WaitingRoom
 from spo.profiles.syscall_tables import syscall_names
@@ -21,6 +22,7 @@ from spo.rpc.log_enricher import (
     KnownContainer,
     SeccompCount,
     SelinuxCount,
+    TracedProcess,
 )
 
 log = klog.get("log-enricher")
@@ -46,6 +48,9 @@ class OwnerBook(Protocol):
 
     def find(self, pid: int, time_ms: int) -> Owner | None:
         """See :meth:`spo.probes.log_enricher.owners.Owners.find`."""
+
+    def learn(self, pid: int, container_id: str, pod_uid: str | None, seen_s: float) -> None:
+        """See :meth:`spo.probes.log_enricher.owners.Owners.learn`."""
 
 
 class _Deed:
@@ -89,6 +94,7 @@ class Enricher:
 
     Args:
         write: takes a line with its end.
+        gone: where records of processes that have ended wait; ``None``: they are counted as lost at once.
         wall_clock: seconds since the Unix epoch, for the head of the lines.
     """
 
@@ -101,12 +107,15 @@ class Enricher:
         write: Callable[[str], object],
         *,
         printing: Printing = Printing.ALL,
+        gone: GoneProcesses | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._node = quoted(node)
+        self._owners = owners
         self._find_owner = owners.find
         self._waiting = waiting
         self._counts = counts
+        self.gone = gone
         self._write = write
         self._printing = printing
         self._prints_all = printing is Printing.ALL
@@ -124,16 +133,46 @@ class Enricher:
         """Take a record; whether its container is one that the daemon has to be asked for."""
         self._has_news = True
         owner = self._find_owner(record.pid, record.time_ms)
-        if owner is None:
-            self.tally.process_gone += 1
+        if owner is None or owner.container_id is None:
+            self._without_container(record, owner)
             return False
-        container_id = owner.container_id
-        if container_id is None:
+        return self._belongs(record, owner.container_id, owner.pod_uid)
+
+    def learn(self, processes: Iterable[TracedProcess]) -> None:
+        """More is known of processes that have ended: look at their records again."""
+        for one in processes:
+            self._owners.learn(one.pid, one.container_id, one.pod_uid, one.seen_s)
+        if self.gone is None:
+            return
+        for gone in self.gone.take_all():
+            owner = self._find_owner(gone.record.pid, gone.record.time_ms)
+            if owner is None or owner.container_id is None:
+                self.gone.put_back(gone)
+            else:
+                self._belongs(gone.record, owner.container_id, owner.pod_uid)
+
+    def give_up(self) -> None:
+        """Count the records of ended processes that have waited in vain."""
+        for gone in self.gone.take_expired() if self.gone is not None else ():
+            self._has_news = True
+            self._lose(gone)
+
+    def _without_container(self, record: Record, owner: Owner | None) -> None:
+        gone = Gone(record, owner is not None, 0.0)
+        may_be_known = owner is None or owner.is_guess
+        if self.gone is None or not may_be_known or not self.gone.wait(record, is_of_host=gone.is_of_host):
+            self._lose(gone)
+
+    def _lose(self, gone: Gone) -> None:
+        if gone.is_of_host:
             self.tally.no_container += 1
-            return False
+        else:
+            self.tally.process_gone += 1
+
+    def _belongs(self, record: Record, container_id: str, pod_uid: str | None) -> bool:
         target = self._targets.get(container_id)
         if target is None:
-            return self._waiting.wait(container_id, owner.pod_uid, record)
+            return self._waiting.wait(container_id, pod_uid, record)
         self._dispatch(target, record)
         return False
 

@@ -33,7 +33,7 @@ _PF_EXITING: Final = 0x4  # linux/sched.h
 class Owner:
     """What is known of a process."""
 
-    __slots__ = ("container_id", "pod_uid", "start_ticks", "verified_s")
+    __slots__ = ("container_id", "is_guess", "pod_uid", "start_ticks", "verified_s")
 
     def __init__(self, start_ticks: int, container_id: str | None, pod_uid: str | None) -> None:
         self.start_ticks = start_ticks
@@ -41,6 +41,8 @@ class Owner:
         """``None``: it runs in no container."""
         self.pod_uid = pod_uid
         self.verified_s = 0.0
+        self.is_guess = False
+        """It runs in no container because its parent did, which may be a container runtime."""
 
 
 class Clocks(NamedTuple):
@@ -102,6 +104,25 @@ class Owners:
             return owner
         return self._verify(pid, owner, now_s, time_ms)
 
+    def lineage(self, pid: int) -> list[int]:
+        """A process and those that started it, as far as the kernel has told."""
+        found = [pid]
+        while len(found) <= _MAX_ANCESTORS and (fork := self._last_fork(found[-1])) is not None:
+            found.append(fork.parent)
+        return found
+
+    def learn(self, pid: int, container_id: str, pod_uid: str | None, seen_s: float) -> None:
+        """Somebody else saw a process in a container.
+
+        Args:
+            seen_s: when, as the monotonic clock; it is not believed for one that began later.
+        """
+        fork = self._last_fork(pid)
+        if fork is not None and fork.at_s > seen_s:
+            return
+        self._owners = {known: owner for known, owner in self._owners.items() if not owner.is_guess}
+        self._keep(pid, Owner(_NO_START, container_id, pod_uid), seen_s)
+
     def _verify(
         self, pid: int, before: Owner | None, now_s: float, time_ms: int, *, inherits: bool = True
     ) -> Owner | None:
@@ -159,7 +180,9 @@ class Owners:
         if parent is None:
             return None
         self.looked_up += 1
-        return self._keep(pid, Owner(_NO_START, parent.container_id, parent.pod_uid), now_s)
+        owner = Owner(_NO_START, parent.container_id, parent.pod_uid)
+        owner.is_guess = parent.container_id is None
+        return self._keep(pid, owner, now_s)
 
     def _last_fork(self, pid: int) -> Fork | None:
         if self._forks is None:

@@ -17,6 +17,7 @@ from spo.probes.log_enricher.conversation import SETTLE_FILES_S, SETTLE_S, Conve
 from spo.probes.log_enricher.counts import Counts
 from spo.probes.log_enricher.enricher import Enricher
 from spo.probes.log_enricher.forks import DRAIN_S, ForkEvents
+from spo.probes.log_enricher.gone import GoneProcesses
 from spo.probes.log_enricher.link import DaemonLink
 from spo.probes.log_enricher.log_file import POLL_S
 from spo.probes.log_enricher.netlink import BacklogLimit, SourceError
@@ -123,6 +124,7 @@ class _Loop:
         self._counts = Counts(secrets.token_hex(_SESSION_BYTES), int(time.time() * 1000))
         self._forks = forks
         self._owners = Owners(settings.proc, forks)
+        self._gone = GoneProcesses(self._owners.lineage, time.monotonic)
         self._enricher = Enricher(
             settings.node_name,
             self._owners,
@@ -130,6 +132,7 @@ class _Loop:
             self._counts,
             output.write,
             printing=settings.printing,
+            gone=self._gone,
         )
         self._link = DaemonLink(
             settings.daemon_socket,
@@ -253,7 +256,7 @@ class _Loop:
 
     def is_settled(self) -> bool:
         """See :class:`spo.probes.log_enricher.conversation.Origin`."""
-        return all(source.is_settled for source in self._sources)
+        return self._gone.first_serial is None and all(source.is_settled for source in self._sources)
 
     def losses(self) -> Losses:
         """See :class:`spo.probes.log_enricher.conversation.Origin`."""
