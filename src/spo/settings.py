@@ -177,6 +177,8 @@ class ManagerSettings:
     """Whether the spod object that the manager creates enables SELinux."""
     default_profiles: bool = True
     """Whether there are profiles from the start."""
+    node_gate: bool = False
+    """Nodes with the taint for it take pods when their profiles are there."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -184,7 +186,7 @@ class ManagerSettings:
         ``SPO_CERTIFICATES`` (``own`` or ``cert-manager``), ``SPOD_NAME``, ``SPO_SPOD_HOST_NETWORK``,
         ``SPO_SPOD_HEALTH_ADDRESS``, ``SPO_SPOD_HOST_ROOT``, ``RELATED_IMAGE_SELINUXD``,
         ``DEFAULT_ENABLE_SELINUX``, ``SPO_METRICS_ADDRESS``, ``SPO_METRICS_CERTIFICATE_DIR``,
-        ``SPO_SPOD_METRICS_ADDRESS``, ``SPO_DEFAULT_PROFILES``.
+        ``SPO_SPOD_METRICS_ADDRESS``, ``SPO_DEFAULT_PROFILES``, ``SPO_NODE_GATE``.
         """
         metrics_host, metrics_port = _address(env, "SPO_METRICS_ADDRESS", ":9443")
         spod_metrics_host, spod_metrics_port = _address(env, "SPO_SPOD_METRICS_ADDRESS", ":9443")
@@ -213,6 +215,7 @@ class ManagerSettings:
             selinuxd_image=env.get("RELATED_IMAGE_SELINUXD", ""),
             default_enable_selinux=_flag(env, "DEFAULT_ENABLE_SELINUX"),
             default_profiles=_flag(env, "SPO_DEFAULT_PROFILES", "true"),
+            node_gate=_flag(env, "SPO_NODE_GATE"),
         )
 
 

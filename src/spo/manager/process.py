@@ -22,6 +22,7 @@ from spo.manager.default_profiles import DefaultProfileControllers
 from spo.manager.fresh_references import FreshReferences, list_references
 from spo.manager.liveness import NodeLiveness
 from spo.manager.log_profile import LogProfileControllers
+from spo.manager.node_gate.controllers import NodeGateControllers
 from spo.manager.polled_nodes import PolledNodes
 from spo.manager.profile_store import ProfileStore
 from spo.manager.recording.process import RecordingControllers
@@ -80,7 +81,10 @@ class Manager:
             self._client, self._settings.operator_namespace, admission.recordings, spods.spods, self._clock
         )
         defaults = DefaultProfileControllers(self._client, self._settings, self._clock)
-        for part in (admission, recordings, spods, monitor, log_profile, defaults):
+        gate = NodeGateControllers(
+            self._client, self._settings, informers.profiles, informers.reports, spods.spods, self._clock
+        )
+        for part in (admission, recordings, spods, monitor, log_profile, defaults, gate):
             self.metrics.follow(part.controllers)
         self.metrics.follow((profiles,))
         followed: tuple[Informer[Any], ...] = (
@@ -88,6 +92,7 @@ class Manager:
             *admission.informers,
             *spods.informers,
             *monitor.informers,
+            *gate.informers,
         )
         async with asyncio.TaskGroup() as group:
             for informer in followed:
@@ -99,6 +104,7 @@ class Manager:
             group.create_task(monitor.run())
             group.create_task(log_profile.run())
             group.create_task(defaults.run())
+            group.create_task(gate.run())
             if nodes is not None:
                 group.create_task(nodes.run())
             await profiles.run()

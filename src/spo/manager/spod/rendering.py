@@ -8,7 +8,7 @@ from spo.api.spod import SPODS, SecurityProfilesOperatorDaemon, SpodSpec
 from spo.manager.spod import containers, volumes
 from spo.manager.spod.checks import check
 from spo.manager.spod.installation import Installation
-from spo.names import OPERATOR_NAME, SPOD_NAME
+from spo.names import NODE_GATE_TAINT, OPERATOR_NAME, SPOD_NAME
 
 Json = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""Nodes that carry a taint until their profiles are there."""
