@@ -7,6 +7,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Final
 
@@ -39,7 +41,7 @@ class CpuProfiler:
     def __init__(self) -> None:
         """Handle the signals from now on, which end a process otherwise; costs nothing until they come."""
         self._lock = threading.Lock()
-        self._is_looking = False
+        self._is_looking = self._is_changing = False
         self._stacks: dict[_Stack, list[int]] | None = None
         self._timers = ThreadTimers(PERIOD_NS, DISCOVERY_NS)
         self._other = [0, 0]
@@ -58,7 +60,7 @@ class CpuProfiler:
 
     def start(self) -> None:
         """Begin; in any thread, and only if nothing :attr:`is_running`."""
-        with self._lock:
+        with self._unwatched():
             self._other, self._own_ns = [0, 0], 0
             threads = cpu_times()
             self._used_ns = {ident: used_ns for ident, (_, used_ns) in threads.items()}
@@ -69,7 +71,7 @@ class CpuProfiler:
 
     def stop(self) -> bytes:
         """End; the profile for ``go tool pprof``."""
-        with self._lock:
+        with self._unwatched():
             self._timers.follow(())
             stacks, self._stacks = self._stacks or {}, None
             total_ns = time.process_time_ns() - self._begun_cpu_ns - self._own_ns
@@ -91,10 +93,18 @@ class CpuProfiler:
             samples.append(Sample((_UNSEEN,), (0, total_ns - seen_ns)))
         return encode(header, samples)
 
+    @contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        """No look is under way, and none begins: in the main thread it would wait for itself."""
+        self._is_changing = True
+        with self._lock:
+            yield
+        self._is_changing = False
+
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         """Handler of the signals, in the main thread, between two of its instructions."""
-        if self._is_looking:
-            return  # a signal within the handler of another one
+        if self._is_looking or self._is_changing:
+            return  # the first: a signal within the handler of another one
         self._is_looking = True
         try:
             with self._lock:
