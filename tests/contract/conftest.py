@@ -21,6 +21,15 @@ def busybox_image() -> Iterator[str]:
     remove_image(tag)
 
 
+@pytest.fixture(scope="session")
+def podman_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment for Podman commands: a runtime and limits that work on every machine."""
+    path = tmp_path_factory.mktemp("podman") / "containers.conf"
+    ulimits = '["nofile=1024:1024", "nproc=4096:4096"]'
+    path.write_text(f'[containers]\ndefault_ulimits = {ulimits}\n[engine]\nruntime = "runc"\n')
+    return {**os.environ, "CONTAINERS_CONF": str(path)}
+
+
 @pytest.fixture
 async def node(tmp_path: Path, busybox_image: str) -> AsyncIterator[Node]:
     """A pod runner that leaves no container behind."""

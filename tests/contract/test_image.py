@@ -31,14 +31,6 @@ def image() -> str:
 
 
 @pytest.fixture(scope="module")
-def podman_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    path = tmp_path_factory.mktemp("podman") / "containers.conf"
-    ulimits = '["nofile=1024:1024", "nproc=4096:4096"]'
-    path.write_text(f'[containers]\ndefault_ulimits = {ulimits}\n[engine]\nruntime = "runc"\n')
-    return {**os.environ, "CONTAINERS_CONF": str(path)}
-
-
-@pytest.fixture(scope="module")
 def contents(image: str, podman_environment: dict[str, str]) -> dict[str, Any]:
     """What the probe finds in the image."""
     done = run(

@@ -1,6 +1,5 @@
 """From a recording to a container of Podman that runs under it."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -24,14 +23,6 @@ def spoc(*arguments: str) -> str:
     done = subprocess.run((*SPOC, *arguments), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-@pytest.fixture
-def podman_environment(tmp_path: Path) -> dict[str, str]:
-    path = tmp_path / "containers.conf"
-    ulimits = '["nofile=1024:1024", "nproc=4096:4096"]'
-    path.write_text(f'[containers]\ndefault_ulimits = {ulimits}\n[engine]\nruntime = "runc"\n')
-    return {**os.environ, "CONTAINERS_CONF": str(path)}
 
 
 @pytest.mark.parametrize(

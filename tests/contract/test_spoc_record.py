@@ -188,34 +188,34 @@ def test_a_running_process_is_recorded_until_it_ends(output: Path) -> None:
 
 
 def test_a_container_is_recorded_from_its_start_and_runs_under_the_result(
-    output: Path, busybox_image: str, containers_conf: dict[str, str]
+    output: Path, busybox_image: str, podman_environment: dict[str, str]
 ) -> None:
     script = ("sh", "-c", "sleep 0.2; mkdir /made; ls /")
-    container = podman("create", busybox_image, *script, env=containers_conf).strip()
+    container = podman("create", busybox_image, *script, env=podman_environment).strip()
     options = ("-t", "raw-seccomp", "--container-base", "-o", output, "--container", container[:12])
     with recording(*options) as process:
-        before = podman("start", "-a", container, env=containers_conf)
+        before = podman("start", "-a", container, env=podman_environment)
         said = said_until_the_end(process)
-    podman("rm", container, env=containers_conf)
+    podman("rm", container, env=podman_environment)
 
     assert "warning" not in said
     assert {"mkdir", "execve"} <= names(output)
     assert not {"pivot_root", "sethostname", "mount"} & names(output)
     option = f"seccomp={output}"
-    again = podman("run", "--rm", "--security-opt", option, busybox_image, *script, env=containers_conf)
+    again = podman("run", "--rm", "--security-opt", option, busybox_image, *script, env=podman_environment)
     assert again == before
 
 
 def test_a_container_that_runs_already_says_so(
-    output: Path, busybox_image: str, containers_conf: dict[str, str]
+    output: Path, busybox_image: str, podman_environment: dict[str, str]
 ) -> None:
     script = ("sh", "-c", "while :; do sleep 0.1; done")
-    container = podman("run", "-d", busybox_image, *script, env=containers_conf).strip()
+    container = podman("run", "-d", busybox_image, *script, env=podman_environment).strip()
     with recording("-o", output, "--container", container) as process:
         time.sleep(0.5)  # the loop of the container goes round
         process.send_signal(signal.SIGINT)
         said = said_until_the_end(process)
-    podman("rm", "-f", "-t", "0", container, env=containers_conf)
+    podman("rm", "-f", "-t", "0", container, env=podman_environment)
 
     assert "its start was not recorded" in said
     assert "clone" in names(output)
@@ -338,13 +338,3 @@ def podman(*arguments: str, env: Mapping[str, str]) -> str:
         timeout=60,
     )
     return done.stdout
-
-
-@pytest.fixture
-def containers_conf(tmp_path: Path) -> dict[str, str]:
-    path = tmp_path / "containers.conf"
-    path.write_text(
-        '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n'
-        '[engine]\nruntime = "runc"\n'
-    )
-    return {"CONTAINERS_CONF": str(path)}
