@@ -221,7 +221,7 @@ def node_cleanup(root: Path, pins: Path | None, namespace: str, message: Path | 
     from spo.host.node_cleanup import clean  # noqa: PLC0415 - see above
     from spo.host.node_paths import pin_root  # noqa: PLC0415 - see above
 
-    usual = root / str(pin_root(PurePosixPath("/"))).lstrip("/")
+    usual = root / str(pin_root(PurePosixPath("/"), namespace)).lstrip("/")
     shipped = Path(SHIPPED_PROFILES_DIR)
     done = clean(root, namespace, pins or usual, shipped if shipped.is_dir() else None)
     for one in done.kept:

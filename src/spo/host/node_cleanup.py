@@ -22,6 +22,7 @@ from spo.names import (
     PROFILE_PREFIX,
     RECORDINGS_DIR,
     ROOTLESS_UID,
+    apart,
 )
 from spo.profiles.paths import SUFFIX
 
@@ -62,7 +63,7 @@ def clean(
     Args:
         root: where the node's file system is seen.
         operator_namespace: another operator's files stay, and with them what both share.
-        pins: directory in which the recorder pinned its programs and maps.
+        pins: directory in which its recorder pinned its programs and maps.
         shipped: profiles that were copied to the node at its set-up; ``None``: none were.
         owner: uid of the daemon, which has made all profile files.
 
@@ -74,6 +75,8 @@ def clean(
     others = _other_operators(operator_root, operator_namespace)
     if others:
         _remove_claimed(operator_root, operator_namespace, cleaned)
+        _remove_sockets(root, operator_namespace, cleaned)
+        _remove_tree(pins, cleaned, None)
         cleaned.keep(operator_root, f"the operator of namespace {', '.join(others)} uses it")
         return cleaned
     _remove_tree(operator_root, cleaned, owner)
@@ -123,6 +126,17 @@ def _remove_claimed(operator_root: Path, operator_namespace: str, cleaned: Clean
             os.unlink(name.removesuffix(SUFFIX) + SUFFIX, dir_fd=inner)
             cleaned.removed += 1
     claims.write(())
+
+
+def _remove_sockets(root: Path, operator_namespace: str, cleaned: Cleaned) -> None:
+    """Remove the sockets of the operator of this namespace, with their locks."""
+    own = tuple(f"{name}{apart(operator_namespace)}.sock" for name in ("log-enricher", "bpf-recorder"))
+    for directory in (root / LISTENER_DIR.lstrip("/") / name for name in OUR_RUN_DIRS):
+        with suppress(OSError), opened_directory(directory) as opened:
+            for name in os.listdir(opened):  # noqa: PTH208 - as above
+                if name.startswith(own):
+                    os.unlink(name, dir_fd=opened)
+                    cleaned.removed += 1
 
 
 def _remove_tree(directory: Path, cleaned: Cleaned, owner: int | None) -> None:

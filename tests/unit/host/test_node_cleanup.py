@@ -114,6 +114,8 @@ def test_foreign_thing_in_the_place_of_the_link_stays(node: Path, kind: str, tmp
 def test_other_operator_keeps_what_it_uses(node: Path) -> None:
     profiles = node / "var/lib/security-profiles-operator"
     theirs = write(profiles / "other/db.json")
+    their_socket = write(node / "var/run" / NS / "probes/bpf-recorder-abc.sock")
+    write(node / "var/run" / NS / "probes/bpf-recorder.sock.lock")
     ClaimsFile(profiles, "second").write(["SeccompProfile/other/db"])
     (text,) = cleaned(node).kept
     assert "the operator of namespace second uses it" in text
@@ -121,6 +123,9 @@ def test_other_operator_keeps_what_it_uses(node: Path) -> None:
     assert (node / "var/lib/kubelet/seccomp/operator").is_symlink()
     assert not (profiles / "team/web.json").exists()
     assert not (profiles / f".claims-{NS}.json").exists()
+    assert their_socket.exists()
+    assert not (their_socket.parent / "bpf-recorder.sock.lock").exists()
+    assert not pins(node).exists()
 
 
 def test_hostile_claims_reach_nothing_outside(node: Path) -> None:

@@ -67,7 +67,7 @@ def cleanup_pod(inventory: Inventory, name: str, node: str) -> Json:
         "var-run": (root / "var/run", "DirectoryOrCreate", "var/run"),
         "bpffs": (PurePosixPath(BPF_FILE_SYSTEM), "Directory", BPF_FILE_SYSTEM.lstrip("/")),
     }
-    pins = _SEEN_AT / str(pin_root(root)).lstrip("/")
+    pins = _SEEN_AT / str(pin_root(root, inventory.namespace)).lstrip("/")
     return {
         "metadata": {"name": name, "labels": {"app": OPERATOR_NAME, "name": CLEANUP}},
         "spec": {
@@ -111,9 +111,15 @@ def cleanup_pod(inventory: Inventory, name: str, node: str) -> Json:
     }
 
 
-def judge(pod: DaemonPod | None, node: str, host_root: PurePosixPath) -> tuple[bool, str]:
-    """Whether a pod has ended its work, and what is left on its node; empty: nothing."""
-    by_hand = f"on {node}, as root: {command(host_root)}"
+def judge(pod: DaemonPod | None, node: str, by_hand: str) -> tuple[bool, str]:
+    """Whether a pod has ended its work, and what is left on its node; empty: nothing.
+
+    Args:
+        pod: that should have cleaned it.
+        node: its name.
+        by_hand: the command that people can use instead.
+    """
+    by_hand = f"on {node}, as root: {by_hand}"
     if pod is None:
         return False, f"node {node} was not cleaned: its pod is gone; {by_hand}"
     ended = next((one.state.terminated for one in pod.status.container_statuses), None)
@@ -135,13 +141,14 @@ async def _clean(
     for name, node in names.items():
         await _create(client, cleanup_pod(inventory, name, node), timeout_s)
     pods: Mapping[str, DaemonPod] = {}
+    by_hand = command(inventory)
     async for _ in patience(timeout_s, POLL_S):
         listed = await list_all(client, _PODS, NAMESPACE)
         pods = {one.metadata.name: one for one in listed}
-        if all(judge(pods.get(name), node, inventory.host_root)[0] for name, node in names.items()):
+        if all(judge(pods.get(name), node, by_hand)[0] for name, node in names.items()):
             break
     for name, node in names.items():
-        ended, left = judge(pods.get(name), node, inventory.host_root)
+        ended, left = judge(pods.get(name), node, by_hand)
         if left:
             found.left.append(left)
         elif ended:

@@ -64,7 +64,7 @@ def plan(inventory: Inventory) -> Iterator[str]:
             yield _line(found)
     if inventory.crds:
         yield f"CustomResourceDefinition: {named([one.metadata.name for one in inventory.crds], 99)}"
-    paths = ", ".join(paths_on_node(inventory.host_root))
+    paths = ", ".join(paths_on_node(inventory.host_root, inventory.namespace))
     if inventory.nodes and inventory.image:
         yield f"on {_count(len(inventory.nodes), 'node')}: {paths}"
     yield from (f"in use by a pod: {path}" for path in _used(inventory))
@@ -76,24 +76,24 @@ def not_cleaned(inventory: Inventory) -> Iterator[str]:
     if not inventory.image and inventory.nodes:
         yield (
             f"{_count(len(inventory.nodes), 'node')}, because nobody knows the operator's image any more; "
-            f"run it again with --image, or there, as root: {command(inventory.host_root)}"
+            f"run it again with --image, or there, as root: {command(inventory)}"
         )
     for node in inventory.unreachable:
-        yield f"node {node} is not ready; there, as root: {command(inventory.host_root)}"
+        yield f"node {node} is not ready; there, as root: {command(inventory)}"
 
 
-def command(host_root: PurePosixPath) -> str:
+def command(inventory: Inventory) -> str:
     """What people do by hand on a node."""
-    return f"rm -rf {' '.join(paths_on_node(host_root))}"
+    return f"rm -rf {' '.join(paths_on_node(inventory.host_root, inventory.namespace))}"
 
 
-def paths_on_node(host_root: PurePosixPath) -> list[str]:
-    """What the operator keeps on a node."""
+def paths_on_node(host_root: PurePosixPath, namespace: str) -> list[str]:
+    """What the operator of a namespace keeps on a node."""
     run = {LISTENER_DIR, str(PurePosixPath(HOOK_RECORDINGS_DIR).parent)}
     if host_root == PurePosixPath("/"):
         run.discard(LISTENER_DIR)  # the same directory
     paths = [PROFILES_ROOT, OPERATOR_ROOT, *sorted(run)]
-    return [*(str(host_root / path.lstrip("/")) for path in paths), str(pin_root(host_root))]
+    return [*(str(host_root / path.lstrip("/")) for path in paths), str(pin_root(host_root, namespace))]
 
 
 def named(found: list[str], limit: int = MAX_NAMED) -> str:
