@@ -111,8 +111,10 @@ class AsyncioServer:
                 server.flush()
                 deadline_s = server.next_deadline_s()
                 left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+                # Not wait_for: Python 3.11 loses a cancellation that comes together with the result.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), left_s)
+                    async with asyncio.timeout(left_s):
+                        await woken.wait()
                 woken.clear()
             raise errors[0]
         finally:
