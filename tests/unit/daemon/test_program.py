@@ -30,6 +30,7 @@ def test_help_lists_the_commands() -> None:
         "daemon",
         "log-enricher",
         "manager",
+        "node-cleanup",
         "non-root-enabler",
         "version",
         "webhook",
