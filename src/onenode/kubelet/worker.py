@@ -1,6 +1,7 @@
 """Drives one pod: compares what is wanted with what is, takes one step, reports, again."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterable
@@ -102,10 +103,10 @@ class PodWorker:
 
     async def _sleep(self, until_s: float | None) -> None:
         delay_s = None if until_s is None else max(until_s - self._parts.clock(), 0.0)
-        try:
-            await asyncio.wait_for(self._wake.wait(), delay_s)
-        except TimeoutError:
-            return
+        # Not wait_for: Python 3.11 loses a cancellation that comes together with the result.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await self._wake.wait()
 
     async def _sync_safely(self) -> float | None:
         """Time of the next look; ``None``: when woken."""

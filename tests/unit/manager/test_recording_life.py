@@ -50,9 +50,9 @@ class Manager:
             await caches_synced((profiles, recordings), DEADLINE_S)
             await controllers.run()
 
-    async def record(self, **spec: Any) -> None:
+    async def record(self, name: str = REC, **spec: Any) -> None:
         body = {
-            "metadata": {"name": REC, "namespace": NS},
+            "metadata": {"name": name, "namespace": NS},
             "spec": {
                 "kind": "SeccompProfile",
                 "recorder": "bpf",
@@ -160,6 +160,29 @@ async def test_namespace_that_ends_waits_for_no_profile(manager: Manager) -> Non
     async with asyncio.timeout(SETTLE_S / 2):
         await manager.until(lambda: is_gone(manager))
     assert sorted(await manager.profiles()) == ["rec-c-0"]
+
+
+async def test_renamed_recording_ends_with_its_pods_and_the_new_one_begins_without_them(
+    manager: Manager,
+) -> None:
+    await manager.record()
+    uid = await manager.add_pod("web", "c")
+    await manager.recording_when(lambda one: workloads(one) == ["web"])
+    await manager.client.delete(PROFILE_RECORDINGS, REC, NS)
+    await manager.record("renamed")
+
+    async def told() -> bool:
+        return (await manager.client.get(PROFILE_RECORDINGS, "renamed", NS)).status is not None
+
+    await manager.until(told)
+    renamed = await manager.client.get(PROFILE_RECORDINGS, "renamed", NS)
+    assert workloads(renamed) == []
+    assert renamed.metadata.finalizers == []
+    await manager.client.delete(PODS, "web", NS)
+    held = await manager.recording_when(lambda one: bool(one.metadata.deletion_timestamp))
+    assert held.metadata.finalizers == [RECORDING_FINALIZER]
+    await manager.collect("rec-c", uid, "mkdir")
+    await manager.until(lambda: is_gone(manager))
 
 
 async def test_pod_that_only_looks_recorded_holds_nothing(manager: Manager) -> None:
