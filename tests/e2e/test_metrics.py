@@ -339,13 +339,14 @@ def prometheus(operator: Namespace, daemon: Endpoint, token: str, tmp_path: Path
     for key in ("ca.crt", "tls.crt"):
         (tmp_path / key).write_bytes(base64.b64decode(secret[key]))
     manager = endpoint_of(operator, "manager-metrics")
+    lasting = base64.b64decode(operator.get("secret", "metrics-token")["data"]["token"]).decode()
     configuration = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(ROOT / "deploy/monitoring/alerts.yaml")],
         "scrape_configs": [
             scrape(daemon, "security-profiles-operator", "/metrics-spod", token, tmp_path / "ca.crt"),
-            # As the ServiceMonitor has it: the certificate is its own CA.
-            scrape(daemon, "runtime", "/metrics", token, tmp_path / "tls.crt"),
+            # As the ServiceMonitor has it: a token without end, and the certificate is its own CA.
+            scrape(daemon, "runtime", "/metrics", lasting, tmp_path / "tls.crt"),
             scrape(manager, "manager", "/metrics", token, tmp_path / "ca.crt"),
             scrape(daemon, "wrong-token", "/metrics-spod", "nonsense", tmp_path / "ca.crt"),
         ],
