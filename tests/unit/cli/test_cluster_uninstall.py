@@ -46,7 +46,7 @@ from spo.names import (
     RECORDING_FINALIZER,
     UNMERGED_FINALIZER,
 )
-from tests.fakes.api_server import FakeApiServer
+from tests.fakes.api_server import Call, FakeApiServer
 
 NS = "security-profiles-operator"
 Capture = pytest.CaptureFixture[str]
@@ -175,8 +175,16 @@ def test_every_finalizer_of_ours_is_known() -> None:
 
 
 @pytest.fixture
-async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KubeClient]:
-    async with FakeApiServer() as server, KubeClient(server_config(server.url)) as made:
+async def server() -> AsyncIterator[FakeApiServer]:
+    async with FakeApiServer() as made:
+        yield made
+
+
+@pytest.fixture
+async def client(
+    server: FakeApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[KubeClient]:
+    async with KubeClient(server_config(server.url)) as made:
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -237,6 +245,8 @@ async def test_image_and_root_are_those_of_the_manager(client: KubeClient) -> No
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     await client.create(NODES, {"metadata": {"name": "n1"}, "status": ready})
     await client.create(NODES, {"metadata": {"name": "n2"}})
+    foreign = {"name": "w", "labels": {"kubernetes.io/os": "windows"}}
+    await client.create(NODES, {"metadata": foreign, "status": ready})
     found = await take_inventory(client, NS)
     assert (found.image, found.host_root) == ("image:2", PurePosixPath("/elsewhere"))
     assert (list(found.nodes), list(found.unreachable)) == (["n1"], ["n2"])
@@ -260,3 +270,39 @@ async def test_command_removes_and_the_second_time_finds_nothing(client: KubeCli
     assert "Removed the kinds" in capsys.readouterr().out
     assert await spoc("--yes") == 0
     assert capsys.readouterr().out.startswith("Nothing of the operator is in the cluster")
+
+
+async def test_cluster_that_refuses_the_cleanup_is_uninstalled_nevertheless(
+    client: KubeClient, server: FakeApiServer
+) -> None:
+    await install(client)
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    await client.create(NODES, {"metadata": {"name": "n1"}, "status": ready})
+    body = json.dumps(
+        {"kind": "Status", "reason": "Invalid", "message": "no host paths", "code": 422}
+    ).encode()
+
+    async def refuse(_: Call, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = b"HTTP/1.1 422 X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        writer.write(head + body)
+        await writer.drain()
+
+    server.plan(lambda call: call.method == "POST" and call.path.endswith("/pods"), refuse)
+    inventory = replace(await take_inventory(client, NS), image="image:1")
+    (left,) = await uninstall(client, inventory, force=False, timeout_s=1, say=lambda _: None)
+    assert left.startswith("node n1 was not cleaned: no host paths")
+    assert "on n1, as root: rm -rf" in left
+    assert (await take_inventory(client, NS)).is_empty
+
+
+async def test_object_that_somebody_else_keeps_is_named(client: KubeClient) -> None:
+    finalizers = [INSTALLED_FINALIZER, "example.org/backup"]
+    metadata = {"name": "kept", "namespace": "team", "finalizers": finalizers}
+    body = {"metadata": metadata, "spec": {"defaultAction": "SCMP_ACT_ALLOW"}}
+    await client.create(SECCOMP_PROFILES, body, "team")
+    inventory = await take_inventory(client, NS)
+    left = await uninstall(client, inventory, force=False, timeout_s=1, say=lambda _: None)
+    assert left == ["SeccompProfile team/kept waits for example.org/backup"]
+    kept = await client.get(SECCOMP_PROFILES, "kept", "team")
+    assert kept.metadata.finalizers == ["example.org/backup"]
+    assert kept.metadata.deletion_timestamp

@@ -29,6 +29,8 @@ from spo.profiles.paths import path_of, referenced_profiles
 
 T = TypeVar("T", bound=KubeObject)
 
+_SYSTEM = "kubernetes.io/os"
+_LINUX = "linux"
 HOST_ROOT = "SPO_SPOD_HOST_ROOT"
 """Variable of the manager; see docs/spod.md."""
 
@@ -92,7 +94,7 @@ async def take_inventory(client: KubeClient, namespace: str) -> Inventory:
     program = await _program(client, namespace)
     container = next(iter(program.spec.template.spec.containers), None) if program else None
     environment = {one.name: one.value or "" for one in container.env} if container else {}
-    nodes = await list_all(client, NODES)
+    nodes = [one for one in await list_all(client, NODES) if _is_linux(one)]
     return Inventory(
         namespace=namespace,
         namespace_present=operator_namespace is not None,
@@ -178,3 +180,7 @@ def _other_operators(custom: Iterable[Found], namespace: str) -> list[str]:
 
 def _is_well(node: Node) -> bool:
     return any(one.type == "Ready" and one.status == "True" for one in node.status.conditions)
+
+
+def _is_linux(node: Node) -> bool:
+    return node.metadata.labels.get(_SYSTEM, _LINUX) == _LINUX

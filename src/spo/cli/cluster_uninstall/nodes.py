@@ -1,6 +1,7 @@
 """Run the clean-up on every node, in pods of a namespace of their own."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -13,7 +14,7 @@ from spo.cli.cluster_uninstall.plan import command
 from spo.cli.cluster_uninstall.waiting import gone, patience
 from spo.host.node_paths import BPF_FILE_SYSTEM, pin_root
 from spo.kube.client import KubeClient
-from spo.kube.errors import AlreadyExistsError, ForbiddenError, NotFoundError
+from spo.kube.errors import AlreadyExistsError, ForbiddenError, InvalidError, NotFoundError
 from spo.names import OPERATOR_NAME
 
 NAMESPACE: Final = f"{OPERATOR_NAME}-cleanup"
@@ -53,7 +54,8 @@ async def clean_nodes(client: KubeClient, inventory: Inventory, timeout_s: float
         for begin in range(0, len(inventory.nodes), AT_ONCE):
             await _clean(client, inventory, inventory.nodes[begin : begin + AT_ONCE], timeout_s, found)
     finally:
-        await client.delete(THING_NAMESPACES, NAMESPACE)
+        with suppress(NotFoundError):
+            await client.delete(THING_NAMESPACES, NAMESPACE)
     await gone(client, THING_NAMESPACES, NAMESPACE, None, timeout_s)
     return found
 
@@ -137,14 +139,19 @@ def judge(pod: DaemonPod | None, node: str, by_hand: str) -> tuple[bool, str]:
 async def _clean(
     client: KubeClient, inventory: Inventory, nodes: Sequence[str], timeout_s: float, found: NodesCleaned
 ) -> None:
-    names = {f"{CLEANUP}-{index}": node for index, node in enumerate(nodes)}
-    for name, node in names.items():
-        await _create(client, cleanup_pod(inventory, name, node), timeout_s)
-    pods: Mapping[str, DaemonPod] = {}
     by_hand = command(inventory)
+    names: dict[str, str] = {}
+    for index, node in enumerate(nodes):
+        name = f"{CLEANUP}-{index}"
+        try:
+            await _create(client, cleanup_pod(inventory, name, node), timeout_s)
+        except (ForbiddenError, InvalidError) as error:  # a policy of the cluster; the rest goes nevertheless
+            found.left.append(f"node {node} was not cleaned: {error}; on {node}, as root: {by_hand}")
+        else:
+            names[name] = node
+    pods: Mapping[str, DaemonPod] = {}
     async for _ in patience(timeout_s, POLL_S):
-        listed = await list_all(client, _PODS, NAMESPACE)
-        pods = {one.metadata.name: one for one in listed}
+        pods = {one.metadata.name: one for one in await list_all(client, _PODS, NAMESPACE)}
         if all(judge(pods.get(name), node, by_hand)[0] for name, node in names.items()):
             break
     for name, node in names.items():
@@ -153,10 +160,8 @@ async def _clean(
             found.left.append(left)
         elif ended:
             found.clean.append(node)
-        try:
+        with suppress(NotFoundError):
             await client.delete(_PODS, name, NAMESPACE, grace_period_s=0)
-        except NotFoundError:
-            continue
     for name in names:
         await gone(client, _PODS, name, NAMESPACE, timeout_s)
 

@@ -19,7 +19,7 @@ from spo.cli.cluster_uninstall.objects import (
     is_our_finalizer,
 )
 from spo.cli.cluster_uninstall.plan import check, not_cleaned
-from spo.cli.cluster_uninstall.waiting import gone, patience
+from spo.cli.cluster_uninstall.waiting import StillThereError, gone, patience
 from spo.errors import SpoError
 from spo.kube.client import KubeClient
 from spo.kube.errors import NotFoundError
@@ -84,23 +84,50 @@ async def uninstall(
         done = await clean_nodes(client, inventory, timeout_s)
         cleaned.left += done.left
         say(f"Cleaned {len(done.clean)} of {len(inventory.nodes) + len(inventory.unreachable)} nodes")
-    await _remove_manifest(client, later, timeout_s, say)
-    return cleaned.left
+    left = [*_held(later.custom), *cleaned.left]
+    left += await _remove_manifest(client, later, timeout_s, say)
+    return left
 
 
-async def _remove_manifest(client: KubeClient, inventory: Inventory, timeout_s: float, say: Say) -> None:
+def _held(found: Iterable[Found]) -> list[str]:
+    """Objects that somebody else keeps."""
+    return [
+        f"{kind.resource.kind} {one.metadata.namespace}/{one.metadata.name} waits for {', '.join(others)}"
+        for kind in found
+        for one in kind.objects
+        if (others := _foreign_finalizers(one))
+    ]
+
+
+def _foreign_finalizers(one: Thing) -> list[str]:
+    return [name for name in one.metadata.finalizers if not is_our_finalizer(name)]
+
+
+async def _remove_manifest(client: KubeClient, inventory: Inventory, timeout_s: float, say: Say) -> list[str]:
+    left = []
     await _remove(client, (*inventory.cluster, *inventory.scattered))
     if inventory.namespace_ours:
         await _delete(client, THING_NAMESPACES, inventory.namespace)
-        await gone(client, THING_NAMESPACES, inventory.namespace, None, timeout_s)
+        left += await _still_there(client, THING_NAMESPACES, inventory.namespace, timeout_s)
     else:
         await _remove(client, inventory.own)
     say("Removed the objects of the manifest")
     for one in inventory.crds:
         await _delete(client, CRDS, one.metadata.name)
     for one in inventory.crds:
-        await gone(client, CRDS, one.metadata.name, None, timeout_s)
-    say("Removed the kinds")
+        left += await _still_there(client, CRDS, one.metadata.name, timeout_s)
+    if not left:
+        say("Removed the kinds")
+    return left
+
+
+async def _still_there(client: KubeClient, resource: Resource[Any], name: str, timeout_s: float) -> list[str]:
+    """What to say about an object that does not go; the others are removed nevertheless."""
+    try:
+        await gone(client, resource, name, None, timeout_s)
+    except StillThereError as error:
+        return [str(error)]
+    return []
 
 
 async def _stop(client: KubeClient, resource: Resource[Any], name: str, namespace: str) -> None:
@@ -136,7 +163,7 @@ async def _remove(client: KubeClient, found: Iterable[Found]) -> None:
 
 async def _remove_one(client: KubeClient, resource: Resource[Thing], one: Thing) -> None:
     metadata = one.metadata
-    others = [name for name in metadata.finalizers if not is_our_finalizer(name)]
+    others = _foreign_finalizers(one)
     if len(others) != len(metadata.finalizers):
         try:
             # Not bound to a version: nobody of ours writes any more.
