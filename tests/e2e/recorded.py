@@ -30,16 +30,18 @@ def recording(name: str = RECORDING, recorder: str = "bpf", **spec: Any) -> dict
     }
 
 
-def enable_recorder(cluster: Cluster) -> None:
-    """Have the recorder run on the nodes, and wait for it."""
+def enable_recorder(
+    cluster: Cluster, setting: str = "enableBpfRecorder", container: str = "bpf-recorder"
+) -> None:
+    """Have a recorder run on the nodes, and wait for it."""
     where = ("--namespace", OPERATOR)
-    patch = '--patch={"spec":{"enableBpfRecorder":true}}'
+    patch = f'--patch={{"spec":{{"{setting}":true}}}}'
     names = "--output=jsonpath={.spec.template.spec.containers[*].name}"
     deadline = time.monotonic() + DEADLINE_S
     done = cluster.run(*where, "patch", "spod", "spod", "--type=merge", patch)
     assert done.returncode == 0, done.stderr
-    while "bpf-recorder" not in cluster.run(*where, "get", "daemonset", "spod", names).stdout:
-        assert time.monotonic() < deadline, "the DaemonSet has no bpf-recorder"
+    while container not in cluster.run(*where, "get", "daemonset", "spod", names).stdout:
+        assert time.monotonic() < deadline, f"the DaemonSet has no {container}"
         time.sleep(0.05)
     done = cluster.run(*where, "rollout", "status", "daemonset/spod", "--timeout=60s")
     assert done.returncode == 0, done.stderr
@@ -47,7 +49,11 @@ def enable_recorder(cluster: Cluster) -> None:
 
 def begin(namespace: Namespace, *recordings: dict[str, Any]) -> None:
     """Make recordings and wait until pods are recorded."""
-    enable_recorder(namespace.cluster)
+    recorders = {one["spec"]["recorder"] for one in recordings or (recording(),)}
+    if "logs" in recorders:
+        enable_recorder(namespace.cluster, "enableLogEnricher", "log-enricher")
+    if "bpf" in recorders:
+        enable_recorder(namespace.cluster)
     namespace.apply(*(recordings or (recording(),)))
     for one in recordings or (recording(),):
         name = f"profilerecording/{one['metadata']['name']}"

@@ -21,7 +21,7 @@ from spo.names import LOG_PROFILE_NAME
 
 log = klog.get("recorder-spod")
 
-GRACE_S: Final = 5.0
+GRACE_S: Final = 20.0
 """How long the end of a pod waits for calls of its containers that nobody has told of."""
 GRACE_STEP_S: Final = 0.25
 NO_ENRICHER_S: Final = 60.0
