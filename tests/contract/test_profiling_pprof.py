@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -154,12 +155,20 @@ def check_profiles(port: int, folder: Path) -> None:
         assert f"Type: {kind}\n" in pprof(folder, "-top", str(file))
 
 
+def signal_as_timers_do(pid: int) -> None:
+    """An idle process gets none in a second; it is not to take them for the end."""
+    for number in (signal.SIGPROF, signal.SIGVTALRM):
+        os.kill(pid, number)
+
+
 @pytest.mark.root
 def test_bpf_recorder_goes_on_after_its_profiles(port: int, tmp_path: Path) -> None:
     with short_folder() as folder:
         process = RecorderProcess(folder, Path("/sys/fs/bpf") / folder.name)
         try:
+            signal_as_timers_do(process.pid)
             check_profiles(port, tmp_path)
+            process.connect().close()
         finally:
             assert process.stop() == 0
 
@@ -189,6 +198,7 @@ def test_log_enricher_goes_on_after_its_profiles(port: int, tmp_path: Path) -> N
         process = EnricherProcess(folder, "--source=netlink", "--host-netns=own")
         try:
             process.wait_for("Reading from")
+            signal_as_timers_do(process.pid)
             check_profiles(port, tmp_path)
         finally:
             assert process.stop() == 0
