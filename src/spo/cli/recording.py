@@ -17,6 +17,7 @@ from spo.errors import SpoError
 from spo.kube.client import KubeClient
 from spo.kube.clock import format_time
 from spo.kube.config import load_config
+from spo.kube.listing import list_all
 from spo.names import RECORDED_POD_LABEL, RECORDING_LABEL, SNAPSHOT_ANNOTATION, SNAPSHOT_OF_ANNOTATION
 from spo.recording.merged import lost_of
 from spo.recording.recorded_profile import recording_label
@@ -70,7 +71,7 @@ def list_(*, namespace: str | None, all_namespaces: bool) -> None:
       spoc recording list -A
     """
     where = None if all_namespaces else namespace or _default_namespace()
-    found = _run(lambda client: _recordings(client, where))
+    found = _run(lambda client: list_all(client, PROFILE_RECORDINGS, where))
     rows = [COLUMNS, *(_row(one) for one in found)]
     widths = [max(len(row[index]) for row in rows) for index in range(len(COLUMNS))]
     for row in rows:
@@ -155,16 +156,6 @@ async def _take(client: KubeClient, namespace: str, name: str, timeout_s: float)
 
 def _pods(profiles: list[SeccompProfile]) -> int:
     return len({one.metadata.labels.get(RECORDED_POD_LABEL) for one in profiles})
-
-
-async def _recordings(client: KubeClient, namespace: str | None) -> list[ProfileRecording]:
-    found: list[ProfileRecording] = []
-    token: str | None = None
-    while token != "":
-        page = await client.list_page(PROFILE_RECORDINGS, namespace, continue_=token)
-        found += page.items
-        token = page.continue_
-    return found
 
 
 async def _profiles(client: KubeClient, namespace: str, name: str) -> list[SeccompProfile]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from spo.cli.cluster_status.control import ready
 from spo.cli.cluster_status.facts import CertificateFact, Facts, age_s
 from spo.cli.cluster_status.part import CERTIFICATES, GRACE_S, WEBHOOKS, Part
-from spo.cli.cluster_status.report import first
+from spo.cli.text import enumerated
 from spo.names import METRICS_CERTIFICATE, OPERATOR_NAME, WEBHOOK_AUTHORITY, WEBHOOK_NAME, WEBHOOK_SERVICE
 
 NEAR_END: Final = {WEBHOOK_AUTHORITY: 0.08}
@@ -68,7 +68,7 @@ def _configuration(facts: Facts, part: Part) -> None:
         if needed:
             part.add(
                 "there is no MutatingWebhookConfiguration, so nothing is bound or recorded in "
-                f"{first(needed)}; the manager makes it",
+                f"{enumerated(needed)}; the manager makes it",
                 logs,
             )
         return
@@ -76,8 +76,8 @@ def _configuration(facts: Facts, part: Part) -> None:
     untrusted = [name for name, trusted in sorted(facts.trusted.items()) if not trusted]
     if untrusted:
         part.add(
-            f"the caBundle of {first(untrusted)} does not hold the CA of the certificate that is served, so "
-            "the API server trusts no answer",
+            f"the caBundle of {enumerated(untrusted)} does not hold the CA of the certificate that is served, "
+            "so the API server trusts no answer",
             f"the manager repairs it; if it does not, {logs}",
             about,
         )
@@ -104,7 +104,7 @@ def _refused(entries: Iterable[dict[str, Any]]) -> str:
     if not failing:
         return ""
     namespaces = sorted({name for one in failing for name in _namespaces(one)})
-    of = f" of {first(namespaces)}" if namespaces else ""
+    of = f" of {enumerated(namespaces)}" if namespaces else ""
     return f"; new pods{of} are refused meanwhile"
 
 

@@ -9,7 +9,8 @@ from spo.api.spod import SecurityProfilesOperatorDaemon
 from spo.cli.cluster_status.facts import Facts, age_s
 from spo.cli.cluster_status.objects import ContainerStatus, DaemonPod
 from spo.cli.cluster_status.part import DAEMONS, GRACE_S, MANAGER, SPOD, Part
-from spo.cli.cluster_status.report import NodeState, first
+from spo.cli.cluster_status.report import NodeState
+from spo.cli.text import enumerated
 from spo.names import MANAGER_LEASE, OPERATOR_NAME, SPOD_NAME
 
 LEASE_S: Final = 120.0
@@ -200,7 +201,7 @@ def _missing(facts: Facts, desired: int, part: Part) -> None:
     candidates = [one.metadata.name for one in facts.nodes if one.metadata.name not in have]
     nodes = "1 node has" if count == 1 else f"{count} nodes have"
     part.add(
-        f"{nodes} no daemon; without one: {first(candidates)}",
+        f"{nodes} no daemon; without one: {enumerated(candidates)}",
         f"kubectl -n {facts.namespace} describe daemonset {SPOD_NAME}",
         f"daemonset/{SPOD_NAME}",
     )

@@ -16,8 +16,8 @@ from spo.cli.cluster_status.report import (
     ProfileTrouble,
     Recordings,
     WaitingNode,
-    first,
 )
+from spo.cli.text import enumerated
 from spo.names import OPERATOR_NAME, PARTIAL_LABEL, SPOD_NAME
 from spo.recording.merged import lost_of
 
@@ -136,10 +136,10 @@ def _action(facts: Facts, profile: SeccompProfile, trouble: ProfileTrouble) -> s
     status = profile.status
     users = status.active_workloads if status else []
     if trouble.state == "Terminating" and users:
-        return f"pods still use it, delete them first: {first(users)}"
+        return f"pods still use it, delete them first: {enumerated(users)}"
     if trouble.state == ProfileState.ERROR:
         return f"kubectl -n {trouble.namespace} describe seccompprofile {trouble.name}; correct its spec"
-    nodes = first([one.node_name for one in trouble.nodes]) or "the nodes"
+    nodes = enumerated([one.node_name for one in trouble.nodes]) or "the nodes"
     return f"see the daemons of {nodes}: kubectl -n {facts.namespace} logs ds/{SPOD_NAME} -c {OPERATOR_NAME}"
 
 
@@ -157,7 +157,7 @@ def _recording(facts: Facts, one: ProfileRecording, enabled: Mapping[Recorder, b
     if metadata.deletion_timestamp:
         pods = one.status.active_workloads if one.status else []
         if age_s(facts, metadata.deletion_timestamp) > GRACE_S:
-            action = f"delete the pods that it records: {first(pods)}" if pods else ""
+            action = f"delete the pods that it records: {enumerated(pods)}" if pods else ""
             part.add("it is being deleted and waits for its pods", action, about)
         return
     condition = ready(one.status.conditions if one.status else ())

@@ -19,6 +19,7 @@ from spo.cli.cluster_status.objects import DAEMON_PODS, DAEMON_SETS, DEPLOYMENTS
 from spo.errors import SpoError
 from spo.kube.client import KubeClient
 from spo.kube.errors import ForbiddenError, NotFoundError
+from spo.kube.listing import list_all
 from spo.kube.wire import KubeObject
 from spo.names import (
     CERTIFICATE_ANNOTATION,
@@ -116,17 +117,10 @@ async def _secrets(client: KubeClient, namespace: str) -> tuple[dict[str, Secret
 async def _list(
     client: KubeClient, resource: Resource[T], namespace: str | None = None, selector: str | None = None
 ) -> list[T]:
-    """All objects; those that do not fit their struct are left out, as the operator leaves them."""
-    found: list[T] = []
-    token: str | None = None
-    while token != "":
-        try:
-            page = await client.list_page(resource, namespace, label_selector=selector, continue_=token)
-        except NotFoundError as error:
-            raise NotInstalledError(resource.kind) from error
-        found += page.items
-        token = page.continue_
-    return found
+    try:
+        return await list_all(client, resource, namespace, label_selector=selector)
+    except NotFoundError as error:
+        raise NotInstalledError(resource.kind) from error
 
 
 async def _or_none(request: Awaitable[R]) -> R | None:

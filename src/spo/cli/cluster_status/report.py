@@ -1,6 +1,6 @@
 """The answer of ``spoc cluster status``, as programs and as people read it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -141,9 +141,3 @@ def as_lines(report: Report) -> Iterator[str]:
     for note in report.notes:
         yield ""
         yield f"not looked at: {note}"
-
-
-def first(found: Sequence[str], limit: int = MAX_LISTED) -> str:
-    """``a, b, c and 5 more``."""
-    listed = ", ".join(found[:limit])
-    return f"{listed} and {len(found) - limit} more" if len(found) > limit else listed

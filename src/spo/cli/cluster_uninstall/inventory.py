@@ -23,6 +23,7 @@ from spo.cli.cluster_uninstall.objects import (
 )
 from spo.kube.client import KubeClient
 from spo.kube.errors import NotFoundError
+from spo.kube.listing import list_all
 from spo.kube.wire import KubeObject
 from spo.names import API_GROUP, OPERATOR_NAME, SPOD_NAME
 from spo.profiles.paths import path_of, referenced_profiles
@@ -94,7 +95,7 @@ async def take_inventory(client: KubeClient, namespace: str) -> Inventory:
     program = await _program(client, namespace)
     container = next(iter(program.spec.template.spec.containers), None) if program else None
     environment = {one.name: one.value or "" for one in container.env} if container else {}
-    nodes = [one for one in await list_all(client, NODES) if _is_linux(one)]
+    nodes = [one for one in await all_of(client, NODES) if _is_linux(one)]
     return Inventory(
         namespace=namespace,
         namespace_present=operator_namespace is not None,
@@ -104,7 +105,7 @@ async def take_inventory(client: KubeClient, namespace: str) -> Inventory:
         cluster=await _of_kinds(client, CLUSTER_KINDS, selector=APP),
         scattered=[found for one in scattered if (found := _outside(one, namespace)).objects],
         own=await _of_kinds(client, OPERATOR_KINDS, namespace=namespace, selector=APP),
-        crds=[one for one in await list_all(client, CRDS) if one.metadata.name.endswith(f".{API_GROUP}")],
+        crds=[one for one in await all_of(client, CRDS) if one.metadata.name.endswith(f".{API_GROUP}")],
         users=await users_of_profiles(client),
         other_operators=_other_operators(custom, namespace),
         image=container.image if container else "",
@@ -119,25 +120,19 @@ async def users_of_profiles(client: KubeClient) -> dict[str, tuple[str, ...]]:
     """``<namespace>/<pod>`` -> paths of the profiles that it uses, for pods that have not ended."""
     return {
         f"{pod.metadata.namespace}/{pod.metadata.name}": tuple(map(path_of, references))
-        for pod in await list_all(client, USER_PODS)
+        for pod in await all_of(client, USER_PODS)
         if pod.status.phase not in {"Succeeded", "Failed"} and (references := referenced_profiles(pod))
     }
 
 
-async def list_all(
+async def all_of(
     client: KubeClient, resource: Resource[T], namespace: str | None = None, selector: str | None = None
 ) -> list[T]:
     """All objects of a kind; none if the cluster does not know the kind."""
-    found: list[T] = []
-    token: str | None = None
-    while token != "":
-        try:
-            page = await client.list_page(resource, namespace, label_selector=selector, continue_=token)
-        except NotFoundError:
-            return found
-        found += page.items
-        token = page.continue_
-    return found
+    try:
+        return await list_all(client, resource, namespace, label_selector=selector)
+    except NotFoundError:
+        return []
 
 
 async def _of_kinds(
@@ -147,7 +142,7 @@ async def _of_kinds(
     namespace: str | None = None,
     selector: str | None = None,
 ) -> list[Found]:
-    found = [Found(resource=one, objects=await list_all(client, one, namespace, selector)) for one in kinds]
+    found = [Found(resource=one, objects=await all_of(client, one, namespace, selector)) for one in kinds]
     return [one for one in found if one.objects]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from spo.api.resource import Resource
 from spo.cli.cluster_status.objects import DaemonPod
-from spo.cli.cluster_uninstall.inventory import Inventory, list_all
+from spo.cli.cluster_uninstall.inventory import Inventory, all_of
 from spo.cli.cluster_uninstall.objects import THING_NAMESPACES
 from spo.cli.cluster_uninstall.plan import command
 from spo.cli.cluster_uninstall.waiting import gone, patience
@@ -151,7 +151,7 @@ async def _clean(
             names[name] = node
     pods: Mapping[str, DaemonPod] = {}
     async for _ in patience(timeout_s, POLL_S):
-        pods = {one.metadata.name: one for one in await list_all(client, _PODS, NAMESPACE)}
+        pods = {one.metadata.name: one for one in await all_of(client, _PODS, NAMESPACE)}
         if all(judge(pods.get(name), node, by_hand)[0] for name, node in names.items()):
             break
     for name, node in names.items():

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Final
 
 from spo.cli.cluster_uninstall.inventory import Found, Inventory
+from spo.cli.text import enumerated
 from spo.errors import SpoError
 from spo.host.node_paths import pin_root
 from spo.names import HOOK_RECORDINGS_DIR, LISTENER_DIR, OPERATOR_ROOT, PROFILES_ROOT
-
-MAX_NAMED: Final = 10
 
 
 class InUseError(SpoError):
@@ -21,7 +19,7 @@ class InUseError(SpoError):
 
     def __str__(self) -> str:
         return (
-            f"{_count(len(self.pods), 'pod')} still use profiles of the operator ({named(self.pods)}); "
+            f"{_count(len(self.pods), 'pod')} still use profiles of the operator ({enumerated(self.pods)}); "
             "delete them first, or use --force: then their containers cannot be started again"
         )
 
@@ -35,7 +33,7 @@ class OtherOperatorError(SpoError):
 
     def __str__(self) -> str:
         return (
-            f"another operator runs in {named(self.namespaces)} and needs the same kinds; delete the "
+            f"another operator runs in {enumerated(self.namespaces)} and needs the same kinds; delete the "
             "manifest of this one instead"
         )
 
@@ -63,7 +61,7 @@ def plan(inventory: Inventory) -> Iterator[str]:
         for found in inventory.own:
             yield _line(found)
     if inventory.crds:
-        yield f"CustomResourceDefinition: {named([one.metadata.name for one in inventory.crds], 99)}"
+        yield f"CustomResourceDefinition: {enumerated([one.metadata.name for one in inventory.crds], 99)}"
     paths = ", ".join(paths_on_node(inventory.host_root, inventory.namespace))
     if inventory.nodes and inventory.image:
         yield f"on {_count(len(inventory.nodes), 'node')}: {paths}"
@@ -96,23 +94,17 @@ def paths_on_node(host_root: PurePosixPath, namespace: str) -> list[str]:
     return [*(str(host_root / path.lstrip("/")) for path in paths), str(pin_root(host_root, namespace))]
 
 
-def named(found: list[str], limit: int = MAX_NAMED) -> str:
-    """``a, b and 5 more``."""
-    more = f" and {len(found) - limit} more" if len(found) > limit else ""
-    return ", ".join(found[:limit]) + more
-
-
 def _line(found: Found) -> str:
     names = sorted(
         f"{one.metadata.namespace}/{one.metadata.name}" if one.metadata.namespace else one.metadata.name
         for one in found.objects
     )
-    return f"{found.resource.kind}: {named(names)}"
+    return f"{found.resource.kind}: {enumerated(names)}"
 
 
 def _used(inventory: Inventory) -> list[str]:
     used = {path for paths in inventory.users.values() for path in paths}
-    return [f"{path} ({named(sorted(_users(inventory, path)))})" for path in sorted(used)]
+    return [f"{path} ({enumerated(sorted(_users(inventory, path)))})" for path in sorted(used)]
 
 
 def _users(inventory: Inventory, path: str) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from spo.api.resource import Resource
-from spo.cli.cluster_uninstall.inventory import Found, Inventory, list_all, take_inventory
+from spo.cli.cluster_uninstall.inventory import Found, Inventory, all_of, take_inventory
 from spo.cli.cluster_uninstall.nodes import NodesCleaned, clean_nodes
 from spo.cli.cluster_uninstall.objects import (
     APP,
@@ -66,7 +66,7 @@ async def uninstall(
     await _stop(client, DEPLOYMENTS, OPERATOR_NAME, namespace)
     await _ended(client, namespace, OPERATOR_NAME, timeout_s, force=force)
     say("The manager has ended")
-    for one in await list_all(client, WEBHOOK_CONFIGURATIONS, None, APP):
+    for one in await all_of(client, WEBHOOK_CONFIGURATIONS, None, APP):
         await _delete(client, WEBHOOK_CONFIGURATIONS, one.metadata.name)
     await _stop(client, DEPLOYMENTS, WEBHOOK_NAME, namespace)
     say("New pods are no longer sent to the webhooks")
@@ -141,7 +141,7 @@ async def _stop(client: KubeClient, resource: Resource[Any], name: str, namespac
 async def _ended(client: KubeClient, namespace: str, name: str, timeout_s: float, *, force: bool) -> None:
     pods: list[Thing] = []
     async for _ in patience(timeout_s, POLL_S):
-        pods = await list_all(client, PODS, namespace, f"{APP},name={name}")
+        pods = await all_of(client, PODS, namespace, f"{APP},name={name}")
         if not pods:
             return
     if not force:
