@@ -1,11 +1,10 @@
 """Recordings from the audit log, from the pod to the profile under which the pod runs again."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.e2e.breaking import OPERATOR, containers_of, daemon_container, kill_container
+from tests.e2e.breaking import OPERATOR, containers_of, kill_container
 from tests.e2e.cluster import Cluster, Namespace
 from tests.e2e.recorded import (
     LABELS,
@@ -29,13 +28,6 @@ from tests.e2e.test_recording_servers import server_pod, servers_image, serves
 from tools.devcluster import free_port
 
 LOGS = recording(recorder="logs")
-
-
-def enricher_container(cluster: Cluster) -> str:
-    selector = ("--selector=name=spod", "--output=jsonpath={.items[0].metadata.uid}")
-    uid = cluster.run("--namespace", OPERATOR, "get", "pods", *selector).stdout
-    (found,) = containers_of(cluster, pod_uid=uid, container_name="log-enricher")
-    return found
 
 
 def deployment(replicas: int, *containers: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
@@ -135,10 +127,14 @@ def test_replicas_are_numbered_and_run_again(namespace: Namespace) -> None:
     namespace.kubectl("delete", "deployment/web", "--timeout=30s")
 
 
-KILLED: dict[str, Callable[[Cluster], str]] = {"daemon": daemon_container, "log-enricher": enricher_container}
+def running(cluster: Cluster, container: str) -> list[str]:
+    """Ids of this container of the operator's pod on the node."""
+    selector = ("--selector=name=spod", "--output=jsonpath={.items[0].metadata.uid}")
+    uid = cluster.run("--namespace", OPERATOR, "get", "pods", *selector).stdout
+    return containers_of(cluster, pod_uid=uid, container_name=container)
 
 
-@pytest.mark.parametrize("process", KILLED)
+@pytest.mark.parametrize("process", [OPERATOR, "log-enricher"])
 def test_killed_process_loses_nothing_without_saying_so(namespace: Namespace, process: str) -> None:
     """Calls before, while and after the daemon is away are in the profile; the enricher's absence is told."""
     cluster = namespace.cluster
@@ -151,14 +147,15 @@ def test_killed_process_loses_nothing_without_saying_so(namespace: Namespace, pr
     namespace.eventually(
         "it is recorded", lambda: "SeccompProfileRecording" in reasons(namespace, "Pod", "running")
     )
-    kill_container(KILLED[process](cluster))
+    (killed,) = running(cluster, process)
+    kill_container(killed)
     namespace.kubectl("exec", "running", "--", "touch", "/tmp/go")
-    namespace.eventually("it is there again", lambda: KILLED[process](cluster))
+    namespace.eventually("it is there again", lambda: running(cluster, process) not in ([], [killed]))
     delete_pods(namespace, "running")
     wait_installed(namespace, "rec-c")
     profile = profiles(namespace)["rec-c"]
     lost = int(annotation(profile, "recording-lost") or 0)
-    if process == "daemon":
+    if process == OPERATOR:
         assert {"mkdir", "symlink"} <= made_by_program(profile)
         assert lost == 0
     else:
@@ -184,3 +181,4 @@ def test_recording_without_an_enricher_is_told(namespace: Namespace) -> None:
     namespace.eventually(
         "users are told", lambda: "LogEnricherNotRunning" in reasons(namespace, "Pod", "running")
     )
+    delete_pods(namespace, "running")

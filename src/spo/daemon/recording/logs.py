@@ -20,8 +20,8 @@ CLOCKS_S: Final = 1.0
 RECORDS: Final = ("overruns", "gaps", "process_gone", "backlog_full", "unreadable")
 """Of the losses of the enricher, those that may be calls of a container that is recorded."""
 
-Drain = Callable[[], Awaitable[bool]]
-"""Has the enricher tell all that was logged up to now; False: it is not there."""
+Drain = Callable[[], Awaitable[bool | None]]
+"""Has the enricher tell all that was logged up to now; False: it is not there; ``None``: not enabled."""
 
 
 class Position(NamedTuple):

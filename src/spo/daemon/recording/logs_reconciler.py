@@ -152,11 +152,12 @@ class LogsReconciler:
     async def _finish(self, pod: PodRecord | None, tracked: TrackedPod) -> Result:
         """Write the profiles of a pod that has ended, when all that was logged has been told."""
         waited_s = self._waited_s(tracked)
-        if await self._drain():
+        told = await self._drain()
+        if told:
             self._fold(pod, tracked)
             if _missing(pod, tracked) and waited_s < GRACE_S:
                 return Result(GRACE_STEP_S)
-        elif waited_s < NO_ENRICHER_S:
+        elif told is not None and waited_s < NO_ENRICHER_S:
             return Result(NO_ENRICHER_STEP_S)
         else:
             for container in tracked.containers:
