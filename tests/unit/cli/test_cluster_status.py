@@ -446,6 +446,24 @@ def test_updated_profile_waits_for_the_nodes_of_the_old_generation() -> None:
     assert only(profiles=[changed], node_statuses=reports).problem == "Pending - node-1: Installed"
 
 
+def test_nodes_of_a_profile_are_counted_and_the_first_shown() -> None:
+    names = [f"node-{index:02}" for index in range(15)]
+    report = report_of(
+        replace(
+            HEALTHY,
+            daemon_set=workload("spod", 15, 15),
+            nodes=[node(name) for name in names],
+            pods=[pod(name) for name in names],
+            node_statuses=[node_status(name) for name in names],
+            profiles=[profile("web")],
+        )
+    )
+    (trouble,) = report.profiles.not_installed
+    assert (len(trouble.nodes), trouble.node_count) == (MAX_LISTED, 15)
+    (finding,) = report.findings
+    assert finding.problem.endswith("node-09: not taken up; and 5 more nodes")
+
+
 def test_json_has_the_documented_fields() -> None:
     report = msgspec.json.decode(as_json(report_of(replace(HEALTHY, manager=None))))
     assert set(report) == {

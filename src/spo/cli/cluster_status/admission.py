@@ -76,8 +76,8 @@ def _configuration(facts: Facts, part: Part) -> None:
     untrusted = [name for name, trusted in sorted(facts.trusted.items()) if not trusted]
     if untrusted:
         part.add(
-            f"the caBundle of {enumerated(untrusted)} does not hold the CA of the certificate that is served, "
-            "so the API server trusts no answer",
+            f"the caBundle of {enumerated(untrusted)} does not hold the CA of the certificate that is "
+            "served, so the API server trusts no answer",
             f"the manager repairs it; if it does not, {logs}",
             about,
         )

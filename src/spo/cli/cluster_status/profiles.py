@@ -123,12 +123,14 @@ def _trouble(
         state=state,
         message=condition.message if condition else "",
         nodes=found[:MAX_LISTED],
+        node_count=len(found),
     )
 
 
 def _sentence(trouble: ProfileTrouble) -> str:
     nodes = [f"{one.node_name}: {one.message}" if one.message else one.node_name for one in trouble.nodes]
-    told = "; ".join(nodes) or trouble.message
+    more = trouble.node_count - len(nodes)
+    told = "; ".join([*nodes, *([f"and {more} more nodes"] if more else [])]) or trouble.message
     return f"{trouble.state}{f' - {told}' if told else ''}"
 
 

@@ -71,7 +71,9 @@ class ProfileTrouble(msgspec.Struct, rename="camel", kw_only=True, frozen=True):
     state: str
     message: str = ""
     nodes: list[WaitingNode] = []
-    """The first ten."""
+    """The first ten that do not have it."""
+    node_count: int = 0
+    """How many do not have it."""
 
 
 class Profiles(msgspec.Struct, rename="camel", kw_only=True, frozen=True):
