@@ -137,6 +137,11 @@ def test_dry_run_and_generated_names_are_bound_and_nothing_is_written(namespace:
     )
     assert profiles_of(made) == [path(namespace)]
 
+    large = pod("large", "sleep", "600")
+    large["spec"]["containers"][0]["env"] = [{"name": "MEBIBYTE", "value": "x" * (1 << 20)}]
+    made = json.loads(namespace.kubectl(*command, stdin=yaml.safe_dump(large)))
+    assert profiles_of(made) == [path(namespace)]
+
 
 def test_missing_profile_refuses_the_pod_and_names_both(namespace: Namespace) -> None:
     namespace.apply(binding("strict", "absent"))
