@@ -2,7 +2,8 @@
 
 ``KUBECONFIG`` together with ``E2E_NODE_ROOT`` (where the file system of one of its nodes is seen, ``/`` on
 the node itself) selects another cluster; the operator must run there, and the image that
-``E2E_BUSYBOX_IMAGE`` names must be at hand.
+``E2E_BUSYBOX_IMAGE`` names must be at hand. ``E2E_NAMESPACE`` is for an operator that looks after one
+namespace only, and has no default profiles (``SPO_DEFAULT_PROFILES=false``): all tests use it in turn.
 """
 
 import os
@@ -56,10 +57,16 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[Namespace]:
     """A fresh namespace; its pods, profiles and itself are gone after the test."""
-    name = f"e2e-{secrets.token_hex(4)}"
+    only = os.environ.get("E2E_NAMESPACE")
+    name = only or f"e2e-{secrets.token_hex(4)}"
     made = Namespace(cluster, name)
     made.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield made
     made.kubectl("delete", "pods", "--all", "--grace-period=1", "--timeout=30s")
+    if only:
+        made.kubectl("delete", "deployments,jobs,profilebindings,profilerecordings", "--all", "--timeout=30s")
+        made.kubectl("delete", "pods,events", "--all", "--grace-period=1", "--timeout=30s")
     made.kubectl("delete", "seccompprofiles", "--all", "--timeout=30s")
+    if only:
+        return
     made.kubectl("delete", "namespace", name, "--timeout=30s")
