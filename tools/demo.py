@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from demo_logs import show_log_enricher
 from demo_metrics import show_metrics
 from demo_recording import show_recording
 from demo_shell import DemoError, DemoShell
@@ -210,6 +211,7 @@ class Demo(DemoShell):
         self.delete_in_use(file)
         show_workloads(self, IMAGE)
         show_metrics(self)
+        show_log_enricher(self, IMAGE)
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """The part of the demo about workloads: bind profiles to pods, record pods, run them again."""
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from demo_shell import DemoError, DemoShell
 from dev_image import inspect
@@ -134,16 +136,23 @@ def show_workloads(demo: DemoShell, image: str) -> None:
     Raises:
         DemoError: something did not go as shown.
     """
-    replaced = {name: inspect(name, "{{.Id}}") for name in STAND_INS.values()}
-    for name in replaced:
-        subprocess.run(("podman", "tag", image, name), check=True)
-    try:
+    with standing_in(image):
         _bind(demo)
         _enable_recorder(demo)
         _record_interactively(demo)
         _record_two_containers(demo)
         _record_replicas(demo)
         demo.shell(f"kubectl delete namespace {NAMESPACE}")
+
+
+@contextmanager
+def standing_in(image: str) -> Iterator[None]:
+    """Give an image the names of the document's, while it lasts."""
+    replaced = {name: inspect(name, "{{.Id}}") for name in STAND_INS.values()}
+    for name in replaced:
+        subprocess.run(("podman", "tag", image, name), check=True)
+    try:
+        yield
     finally:
         for name, previous in replaced.items():
             # With the image: without it Podman takes away every name that this image has.
@@ -231,4 +240,4 @@ def _record_replicas(demo: DemoShell) -> None:
         raise DemoError(f"three profiles expected: {shown}")
 
 
-__all__ = ["show_workloads"]
+__all__ = ["show_workloads", "standing_in"]

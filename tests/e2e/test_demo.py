@@ -33,6 +33,8 @@ def test_demo_shows_everything_and_leaves_nothing(cluster: Cluster) -> None:
     assert "the recorded call works" in done.stdout
     assert "recording-nginx-2" in done.stdout
     assert 'seccomp_profile_total{operation="update"}' in done.stdout
+    assert '"pod"="log-pod" "syscallID"=83 "syscallName"="mkdir"' in done.stdout
+    assert 'pod="log-pod",syscall="mkdir"} 1' in done.stdout
     assert "make up" in done.stdout
     assert not Path("/var/lib/security-profiles-operator").exists()
     assert not (ROOT / ".run/onenode").exists()

@@ -25,7 +25,7 @@ from tests.e2e.recorded import (
     wait_running,
 )
 from tests.e2e.test_recording_servers import server_pod, servers_image, serves
-from tools.devcluster import free_port
+from tools.devcluster import OPERATOR_ROOT, free_port
 
 LOGS = recording(recorder="logs")
 
@@ -144,13 +144,14 @@ def test_killed_process_loses_nothing_without_saying_so(namespace: Namespace, pr
     script = f"mkdir /tmp/x; until test -e /tmp/go; do sleep 0.1; done; ln -s a /tmp/b; {LOOP}"
     namespace.apply(recorded_pod("running", "sh", "-c", script))
     wait_running(namespace, "running")
-    namespace.eventually(
-        "it is recorded", lambda: "SeccompProfileRecording" in reasons(namespace, "Pod", "running")
-    )
+    kept = cluster.node_root / f"{OPERATOR_ROOT}/.recordings/logs-{OPERATOR}.json"
+    namespace.eventually("its calls are kept", lambda: kept.exists() and '"seen"' in kept.read_text())
     (killed,) = running(cluster, process)
     kill_container(killed)
     namespace.kubectl("exec", "running", "--", "touch", "/tmp/go")
     namespace.eventually("it is there again", lambda: running(cluster, process) not in ([], [killed]))
+    connected = ("--namespace", OPERATOR, "logs", "ds/spod", "--container=log-enricher")
+    namespace.eventually("it talks", lambda: "Connected to the daemon" in cluster.run(*connected).stdout)
     delete_pods(namespace, "running")
     wait_installed(namespace, "rec-c")
     profile = profiles(namespace)["rec-c"]
