@@ -10,6 +10,7 @@ import yaml
 
 from tests.e2e.bound import (
     WEBHOOK,
+    Creating,
     binding,
     bound_namespace,
     only_own,
@@ -254,45 +255,24 @@ def test_restart_of_the_webhook_among_500_new_pods_loses_no_binding(namespace: N
     assert {tuple(profiles_of(one)) for one in pods} == {(path(namespace),)}
 
 
-def test_new_ca_and_certificate_come_without_a_refused_pod(namespace: Namespace) -> None:
+def test_lost_certificate_is_issued_again_without_a_refused_pod(namespace: Namespace) -> None:
+    """A new CA is another matter: see the tests of the replicas."""
     only_own(namespace)
     bound_namespace(namespace)
     operator = Namespace(namespace.cluster, OPERATOR)
-    old_ca, old_certificate = secret(namespace, "webhook-ca"), secret(namespace, "webhook-server-cert")
-    assert trusted(namespace) == old_ca["tls.crt"]
-    dry_run = ("create", "--dry-run=server", "-f", "-")
-    manifest = yaml.safe_dump(pod("user", "true"))
-
-    def all_goes_on() -> None:
-        assert "created" in namespace.kubectl(*dry_run, stdin=manifest)
-
-    operator.kubectl("delete", "secret", "webhook-ca")
-
-    def replaced() -> bool:
-        all_goes_on()
-        return secret(namespace, "webhook-server-cert")["tls.crt"] != old_certificate["tls.crt"]
-
-    namespace.eventually("a certificate of a new CA", replaced)
-    new_ca = secret(namespace, "webhook-ca")
-    assert new_ca["tls.crt"] != old_ca["tls.crt"]
-
-    def old_one_gone() -> bool:
-        all_goes_on()
-        return trusted(namespace) == new_ca["tls.crt"]
-
-    namespace.eventually("the old CA is no longer trusted", old_one_gone)
-    all_goes_on()
-
-    renewed = secret(namespace, "webhook-server-cert")["tls.crt"]
-    operator.kubectl("delete", "secret", "webhook-server-cert")
+    before = secret(namespace, "webhook-server-cert")["tls.crt"]
 
     def reissued() -> bool:
-        all_goes_on()
         found = operator.cluster.run("--namespace", OPERATOR, "get", "secret", "webhook-server-cert")
-        return found.returncode == 0 and secret(namespace, "webhook-server-cert")["tls.crt"] != renewed
+        return found.returncode == 0 and secret(namespace, "webhook-server-cert")["tls.crt"] != before
 
-    namespace.eventually("the certificate is issued again", reissued)
-    all_goes_on()
+    with Creating(namespace) as made:
+        operator.kubectl("delete", "secret", "webhook-server-cert")
+        namespace.eventually("the certificate is issued again", reissued)
+        so_far = made.bound
+        namespace.eventually("pods go on", lambda: made.bound > so_far + 5)
+    assert made.refused == []
+    assert trusted(namespace) == secret(namespace, "webhook-ca")["tls.crt"]
 
 
 def recording(name: str, recorder: str, **spec: Any) -> dict[str, Any]:
