@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,6 @@ import yaml
 from spo.manager.default_profile_data import DEFAULT_PROFILES
 from tests.e2e.cluster import BUSYBOX, Cluster, Namespace, pod, seccomp_profile
 from tools.devcluster import OPERATOR_NAMESPACE, DevCluster, free_port, installed_objects
-
-RUNNING_S = 60.0
-"""Beside other tests; bench/installation.py keeps the promise of 30 s."""
 
 
 @pytest.fixture
@@ -51,12 +47,8 @@ def manifest(dev: DevCluster) -> str:
 
 
 def test_one_file_makes_a_running_operator(empty: DevCluster) -> None:
-    began = time.monotonic()
     empty.kubectl("apply", "-f", "-", stdin=manifest(empty))
     wait_running(empty)
-    took_s = time.monotonic() - began
-    print(f"from kubectl apply to RUNNING and default profiles Installed: {took_s:.1f} s")
-    assert took_s <= RUNNING_S
     again = empty.kubectl("apply", "-f", "-", stdin=manifest(empty)).stdout
     changed = [line for line in again.splitlines() if not line.endswith(" unchanged")]
     assert changed == []

@@ -18,15 +18,17 @@ class AccessLog:
     """A file with one JSON object a line; what was allowed before is not written again."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", buffering=1)
+        path.touch()
+        self._path = path
         self._known: set[tuple[str, Attributes]] = set()
 
     def note(self, user: User, wanted: Attributes, *, allowed: bool) -> None:
         """A decision about a request."""
-        if not user.name.startswith(_ACCOUNTS) or (user.name, wanted) in self._known:
+        asked = (user.name, wanted)
+        if not user.name.startswith(_ACCOUNTS) or (allowed and asked in self._known):
             return
         if allowed:
-            self._known.add((user.name, wanted))
+            self._known.add(asked)
         line = {
             "user": user.name,
             "verb": wanted.verb,
@@ -37,4 +39,5 @@ class AccessLog:
             "path": wanted.path,
             "allowed": allowed,
         }
-        self._file.write(json.dumps(line) + "\n")
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")

@@ -183,9 +183,17 @@ def test_one_namespace_is_told_to_every_process(overlays: dict[str, list[Obj]]) 
         assert {"name": "RESTRICT_TO_NAMESPACE", "value": "NS_REPLACE"} in env
 
 
-def test_with_cert_manager_the_manager_sees_no_secret(overlays: dict[str, list[Obj]]) -> None:
+def test_with_cert_manager_the_manager_writes_no_secret(overlays: dict[str, list[Obj]]) -> None:
     objects = overlays["cert-manager"]
-    assert names_in_rules(objects, "secrets") == {WEBHOOK_CERTIFICATE}  # of the webhooks
+    assert names_in_rules(objects, "secrets") == {WEBHOOK_CERTIFICATE}
+    verbs = {
+        verb
+        for role in of_kind(objects, "Role")
+        for rule in role["rules"]
+        if "secrets" in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert verbs == {"get", "list", "watch"}
     issued = {one["spec"]["secretName"] for one in of_kind(objects, "Certificate")}
     assert issued == {WEBHOOK_CERTIFICATE, METRICS_CERTIFICATE}
 
