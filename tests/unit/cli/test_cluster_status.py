@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from spo.api.core import Lease, Node
+from spo.api.core import Lease
 from spo.api.node_status import SecurityProfileNodeStatus
 from spo.api.profile_binding import ProfileBinding
 from spo.api.profile_recording import ProfileRecording
@@ -16,8 +16,9 @@ from spo.api.spod import SecurityProfilesOperatorDaemon
 from spo.api.webhook_configuration import MutatingWebhookConfiguration
 from spo.cli.cluster_status.facts import CertificateFact, Facts
 from spo.cli.cluster_status.findings import report_of
-from spo.cli.cluster_status.objects import DaemonPod, Workload
+from spo.cli.cluster_status.objects import DaemonPod, StatusNode, Workload
 from spo.cli.cluster_status.report import MAX_LISTED, Finding, as_json, as_lines
+from spo.names import NODE_GATE_TAINT
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
 LONG_AGO = "2026-06-01T11:00:00Z"
@@ -47,8 +48,13 @@ def workload(name: str, replicas: int, ready_count: int) -> Workload:
     return found
 
 
-def node(name: str, status: str = "True") -> Any:
-    return read(Node, metadata={"name": name}, status={"conditions": [{"type": "Ready", "status": status}]})
+def node(name: str, status: str = "True", *taints: str, since: str = LONG_AGO) -> Any:
+    return read(
+        StatusNode,
+        metadata={"name": name, "creationTimestamp": since},
+        spec={"taints": [{"key": key, "effect": "NoSchedule"} for key in taints]},
+        status={"conditions": [{"type": "Ready", "status": status}]},
+    )
 
 
 def pod(node_name: str, *, is_ready: bool = True, containers: Any = (), **metadata: Any) -> Any:
@@ -256,6 +262,13 @@ OLD_CRASH = {**CRASHED, "lastState": {"terminated": {"exitCode": 137, "finishedA
             "",
             id="status-stale",
         ),
+        pytest.param(
+            {"nodes": [node("node-1", "True", "other", NODE_GATE_TAINT)]},
+            "daemons",
+            "it takes no pods",
+            f"kubectl taint node node-1 {NODE_GATE_TAINT}-",
+            id="gate-never-opened",
+        ),
         pytest.param({"webhook": None}, "webhooks", "absent; new pods of team", "apply", id="no-webhook"),
         pytest.param(
             {"webhook": workload("w", 0, 0), "endpoints": 0},
@@ -405,6 +418,7 @@ def test_finding(changed: dict[str, Any], component: str, problem: str, action: 
     [
         pytest.param({"pods": [pod("node-1", containers=[OLD_CRASH])]}, id="crashed-an-hour-ago"),
         pytest.param({"nodes": [node("node-1"), node("control-plane")]}, id="node-that-needs-no-daemon"),
+        pytest.param({"nodes": [node("node-1", "True", NODE_GATE_TAINT, since=JUST_NOW)]}, id="gate"),
         pytest.param({"configuration": None, "trusted": {}, "bindings": []}, id="nothing-to-admit"),
         pytest.param({"profiles": [profile("new", creationTimestamp=JUST_NOW)]}, id="profile-just-made"),
         pytest.param({"profiles": [profile("off", {"status": "Disabled"})]}, id="disabled"),

@@ -3,21 +3,23 @@
 from collections.abc import Sequence
 from typing import Final
 
-from spo.api.core import Node
 from spo.api.meta import Condition
 from spo.api.spod import SecurityProfilesOperatorDaemon
 from spo.cli.cluster_status.facts import Facts, age_s
-from spo.cli.cluster_status.objects import ContainerStatus, DaemonPod
+from spo.cli.cluster_status.objects import ContainerStatus, DaemonPod, StatusNode
 from spo.cli.cluster_status.part import DAEMONS, GRACE_S, MANAGER, SPOD, Part
 from spo.cli.cluster_status.report import NodeState
 from spo.cli.text import enumerated
-from spo.names import MANAGER_LEASE, OPERATOR_NAME, SPOD_NAME
+from spo.names import MANAGER_LEASE, NODE_GATE_TAINT, OPERATOR_NAME, SPOD_NAME
 
 LEASE_S: Final = 120.0
 """A Lease that nobody has renewed for so long; far above what clocks may differ."""
 RESTARTS: Final = 3
 RESTARTED_S: Final = 600.0
 """So many restarts, the last one within this time, are a crash again and again."""
+
+GATED_S: Final = 600.0
+"""A node that waits for its profiles for so long will do so for ever: twice the usual setting."""
 
 _READY: Final = "Ready"
 _IGNORED: Final = "Ignored"
@@ -110,6 +112,7 @@ def daemons_part(facts: Facts) -> Part:
         action = f"{where} {command or f'describe pod {pod.metadata.name}'}"
         part.add(f"{node}{problem}", action, f"pod/{pod.metadata.name}")
     _reports(facts, states, part)
+    _gated(facts, part)
     return part
 
 
@@ -223,6 +226,18 @@ def _reports(facts: Facts, states: Sequence[NodeState], part: Part) -> None:
             part.add("the daemon of this node has not reported", action, about)
 
 
+def _gated(facts: Facts, part: Part) -> None:
+    for node in facts.nodes:
+        waits = any(one.key == NODE_GATE_TAINT for one in node.spec.taints)
+        if waits and age_s(facts, node.metadata.creation_timestamp) > GATED_S:
+            name = node.metadata.name
+            part.add(
+                "it takes no pods: nobody has removed the taint of nodes that wait for their profiles",
+                f"apply deploy/overlays/node-gate, or: kubectl taint node {name} {NODE_GATE_TAINT}-",
+                f"node/{name}",
+            )
+
+
 def _old(facts: Facts, pod: DaemonPod) -> bool:
     return age_s(facts, pod.metadata.creation_timestamp) > GRACE_S
 
@@ -236,7 +251,7 @@ def _not_ready_node(facts: Facts, name: str) -> bool:
     return any(one.metadata.name == name and not _well(one) for one in facts.nodes)
 
 
-def _well(node: Node) -> bool:
+def _well(node: StatusNode) -> bool:
     condition = ready(node.status.conditions)
     return condition is not None and condition.status == "True"
 

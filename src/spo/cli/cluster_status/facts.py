@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from spo.api.core import Lease, Node
+from spo.api.core import Lease
 from spo.api.node_status import SecurityProfileNodeStatus
 from spo.api.profile_binding import ProfileBinding
 from spo.api.profile_recording import ProfileRecording
 from spo.api.seccomp_profile import SeccompProfile
 from spo.api.spod import SecurityProfilesOperatorDaemon
 from spo.api.webhook_configuration import MutatingWebhookConfiguration
-from spo.cli.cluster_status.objects import DaemonPod, Workload
+from spo.cli.cluster_status.objects import DaemonPod, StatusNode, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Facts:
     daemon_set: Workload | None = None
     pods: Sequence[DaemonPod] = ()
     """Of the DaemonSet."""
-    nodes: Sequence[Node] = ()
+    nodes: Sequence[StatusNode] = ()
     node_statuses: Sequence[SecurityProfileNodeStatus] = ()
     webhook: Workload | None = None
     configuration: MutatingWebhookConfiguration | None = None

@@ -112,6 +112,33 @@ class Endpoints(msgspec.Struct, rename="camel", kw_only=True):
         return sum(len(one.addresses or ()) for one in self.subsets or ())
 
 
+class Taint(msgspec.Struct, rename="camel", kw_only=True):
+    """What keeps pods from a node."""
+
+    key: str = ""
+
+
+class NodeSpec(msgspec.Struct, rename="camel", kw_only=True):
+    """What is wanted of a node."""
+
+    taints: list[Taint] = []
+
+
+class NodeConditions(msgspec.Struct, rename="camel", kw_only=True):
+    """How a node fares."""
+
+    conditions: list[Condition] = []
+
+
+class StatusNode(msgspec.Struct, rename="camel", kw_only=True):
+    """A node."""
+
+    metadata: ObjectMeta
+    spec: NodeSpec = msgspec.field(default_factory=NodeSpec)
+    status: NodeConditions = msgspec.field(default_factory=NodeConditions)
+
+
+NODES: Final = Resource("", "v1", "Node", "nodes", False, StatusNode)
 DEPLOYMENTS: Final = Resource("apps", "v1", "Deployment", "deployments", True, Workload)
 DAEMON_SETS: Final = Resource("apps", "v1", "DaemonSet", "daemonsets", True, Workload)
 DAEMON_PODS: Final = Resource("", "v1", "Pod", "pods", True, DaemonPod)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from spo.api.core import LEASES, NODES
+from spo.api.core import LEASES
 from spo.api.node_status import PROFILE_NODE_STATUSES
 from spo.api.profile_binding import PROFILE_BINDINGS
 from spo.api.profile_recording import PROFILE_RECORDINGS
@@ -15,7 +15,7 @@ from spo.api.spod import SPODS
 from spo.api.webhook_configuration import WEBHOOK_CONFIGURATIONS, MutatingWebhookConfiguration
 from spo.cli.cluster_status.certificates import certificate_fact, trusted_entries
 from spo.cli.cluster_status.facts import CertificateFact, Facts
-from spo.cli.cluster_status.objects import DAEMON_PODS, DAEMON_SETS, DEPLOYMENTS, ENDPOINTS
+from spo.cli.cluster_status.objects import DAEMON_PODS, DAEMON_SETS, DEPLOYMENTS, ENDPOINTS, NODES
 from spo.errors import SpoError
 from spo.kube.client import KubeClient
 from spo.kube.errors import ForbiddenError, NotFoundError
