@@ -128,6 +128,7 @@ async def test_pod_that_came_and_ended_while_the_daemon_was_away(node: LogsNode)
 
 async def test_losses_before_a_restart_of_the_daemon_are_not_those_of_the_next_pod(node: LogsNode) -> None:
     enricher(node).lost = 5
+    enricher(node).tell()
     await started(node, "mkdir")
     await node.stop_daemon()
     enricher(node).lost = 7
@@ -155,6 +156,17 @@ async def test_nothing_between_two_enrichers_is_no_loss(node: LogsNode) -> None:
     node.replace_enricher(after)
     await node.report("web", "Succeeded", ended=True, c=ID)
     assert await lost(node) == "0"
+
+
+async def test_enricher_that_came_too_late_for_the_end(node: LogsNode) -> None:
+    """It has seen no event, so no serial number tells what is missing."""
+    await started(node, "mkdir")
+    after = FakeEnricher("two")
+    after.began_ms = 4_000_000_000_000
+    after.first_serial = after.last_serial = 0
+    node.replace_enricher(after)
+    await node.report("web", "Succeeded", ended=True, c=ID)
+    assert await lost(node) == "1"
 
 
 async def test_snapshot_of_a_running_pod(node: LogsNode) -> None:

@@ -151,6 +151,14 @@ def progress(before: LogProgress | None, now: Position, created: str) -> LogProg
     )
 
 
+def may_lack(known: LogProgress | None, now: Position | None) -> int:
+    """How many records a profile may lack that is made now."""
+    if known is None:
+        return 0
+    # A later run of the enricher has seen no event yet: it was not there when the pod did the last thing.
+    return known.lost + (now is not None and now.session != known.session)
+
+
 def _seconds(created: str) -> float:
     """RFC 3339 -> seconds since the Unix epoch; the far past for what is none."""
     try:

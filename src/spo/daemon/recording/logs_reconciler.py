@@ -10,7 +10,7 @@ from spo.daemon.recording.acceptor import Acceptor
 from spo.daemon.recording.checkpoint import Checkpoint
 from spo.daemon.recording.collector import Collector
 from spo.daemon.recording.logged_pods import LoggedPod
-from spo.daemon.recording.logs import Drain, LogBook, progress
+from spo.daemon.recording.logs import Drain, LogBook, may_lack, progress
 from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
 from spo.daemon.recording.tracking import TrackedContainer, TrackedPod
 from spo.errors import TerminalError
@@ -195,7 +195,7 @@ class LogsReconciler:
     async def _write(
         self, tracked: TrackedPod, container: TrackedContainer, seen: Observation, snapshot: str = ""
     ) -> None:
-        lost = (tracked.log.lost if tracked.log else 0) + container.missed
+        lost = may_lack(tracked.log, self._calls.position) + container.missed
         try:
             await self._collector.write(tracked, container, seen, lost, snapshot)
         except (TerminalError, NotFoundError) as error:
