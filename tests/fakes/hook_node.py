@@ -5,17 +5,16 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from spo.api.seccomp_profile import SeccompProfile
 from spo.bpf.observation import Observation, Phase, SyscallClass
+from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.hook_process import HookRecordings
 from spo.host.hook_files import HookFileError, HookFiles, name_when_taken
-from spo.kube.cache import Cache
 from spo.names import HOOK_RECORDINGS_DIR, TRACE_SYSCALL_ANNOTATION
 from spo.recording.hook_file import render_recording
 from spo.recording.profile import spec_of
 from spo.settings import DaemonSettings
 from tests.fakes.clock import FakeClock
-from tests.fakes.recording_node import DEADLINE_S, NODE, NUMBERS, RecordingNode
+from tests.fakes.recording_node import DEADLINE_S, NUMBERS, RecordingNode
 
 BASE = ("capset", "execve")
 
@@ -32,16 +31,16 @@ class HookNode(RecordingNode):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.clock = FakeClock()
+        self.clock: FakeClock = FakeClock()
         self.directory = folder / "run" / "recordings"
         self.directory.mkdir(parents=True)
         self.files = HookFiles(self.directory)
 
-    def recordings(self, profiles: Cache[SeccompProfile]) -> HookRecordings:
+    def recordings(self, settings: DaemonSettings, followed: Followed) -> HookRecordings:
         return HookRecordings(
             self.client,
-            DaemonSettings(node_name=NODE),
-            profiles,
+            settings,
+            followed,
             root=self.root,
             directory=self.directory,
             clock=self.clock,

@@ -8,9 +8,11 @@ from typing import Any
 from spo.api.profile_recording import PROFILE_RECORDINGS
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller.cache_sync import caches_synced
+from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.logs_process import LogRecordings
 from spo.daemon.recording.pods import TRACED_PODS
 from spo.kube.client import KubeClient
+from spo.kube.clock import SYSTEM_CLOCK
 from spo.kube.config import server_config
 from spo.kube.errors import NotFoundError
 from spo.kube.informer import Informer
@@ -101,12 +103,12 @@ class LogsNode:
 
     async def start_daemon(self) -> None:
         profiles: Informer[SeccompProfile] = Informer(self.client, SECCOMP_PROFILES)
-        self.daemon = LogRecordings(
-            self.client, DaemonSettings(node_name=NODE), profiles.cache, root=self.root
-        )
+        settings = DaemonSettings(node_name=NODE)
+        followed = Followed(self.client, settings, profiles.cache, SYSTEM_CLOCK)
+        self.daemon = LogRecordings(self.client, settings, followed, root=self.root)
 
         async def run() -> None:
-            informers = (profiles, *self.daemon.informers)
+            informers = (profiles, *followed.informers)
             async with asyncio.TaskGroup() as group:
                 for informer in informers:
                     group.create_task(informer.run())

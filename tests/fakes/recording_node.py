@@ -12,11 +12,12 @@ from typing import Any
 from spo.api.profile_recording import PROFILE_RECORDINGS
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller.cache_sync import caches_synced
+from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.hook_process import HookRecordings
 from spo.daemon.recording.pods import TRACED_PODS
 from spo.daemon.recording.process import Recordings
-from spo.kube.cache import Cache
 from spo.kube.client import KubeClient
+from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.config import server_config
 from spo.kube.errors import NotFoundError
 from spo.kube.informer import Informer
@@ -88,6 +89,7 @@ class RecordingNode:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.clock: Clock = SYSTEM_CLOCK
         self.kernel = FakeKernel()
         self.root = folder / "operator"
         self.root.mkdir()
@@ -112,10 +114,12 @@ class RecordingNode:
 
     async def start_daemon(self) -> None:
         profiles: Informer[SeccompProfile] = Informer(self.client, SECCOMP_PROFILES)
-        recordings = self.recordings(profiles.cache)
+        settings = DaemonSettings(node_name=NODE)
+        followed = Followed(self.client, settings, profiles.cache, self.clock)
+        recordings = self.recordings(settings, followed)
 
         async def run() -> None:
-            informers = (profiles, *recordings.informers)
+            informers = (profiles, *followed.informers)
             async with asyncio.TaskGroup() as group:
                 for informer in informers:
                     group.create_task(informer.run())
@@ -130,14 +134,15 @@ class RecordingNode:
             await asyncio.gather(self._daemon, return_exceptions=True)
             self._daemon = None
 
-    def recordings(self, profiles: Cache[SeccompProfile]) -> Recordings | HookRecordings:
+    def recordings(self, settings: DaemonSettings, followed: Followed) -> Recordings | HookRecordings:
         """The part of the daemon."""
         return Recordings(
             self.client,
-            DaemonSettings(node_name=NODE),
-            profiles,
+            settings,
+            followed,
             root=self.root,
             socket=place(self.folder).path,
+            clock=self.clock,
             server_uids=frozenset({os.getuid()}),
         )
 

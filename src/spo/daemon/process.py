@@ -25,6 +25,7 @@ from spo.daemon.metrics_recording import RecordingMetrics
 from spo.daemon.node_status import NodeStatusReporter
 from spo.daemon.node_status_store import LocalCopy, NodeStatusStore
 from spo.daemon.node_view import CachedNodeView, SpodRules, rules_of
+from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.hook_process import HookRecordings
 from spo.daemon.recording.logs_process import LogRecordings
 from spo.daemon.recording.process import Recordings
@@ -106,10 +107,11 @@ class Daemon:
             field_selector=f"metadata.name={settings.spod_name}",
             clock=clock,
         )
+        traced = Followed(client, settings, self._profiles.cache, clock)
         self.recordings: Final = Recordings(
             client,
             settings,
-            self._profiles.cache,
+            traced,
             root=self._root,
             socket=Path(settings.host_root) / recorder_socket(namespace).lstrip("/"),
             clock=clock,
@@ -117,20 +119,20 @@ class Daemon:
         )
         followed: tuple[Informer[Any], ...] = (self._profiles, self._pods, self._own_status, self._rules)
         self.logs: Final = LogRecordings(
-            client, settings, self._profiles.cache, root=self._root, clock=clock, metrics=recording
+            client, settings, traced, root=self._root, clock=clock, metrics=recording
         )
         """Fed by the log enricher, if there is one."""
         self._hooks = HookRecordings(
             client,
             settings,
-            self._profiles.cache,
+            traced,
             root=self._root,
             directory=below(Path(settings.host_root), Path(HOOK_RECORDINGS_DIR)),
             clock=clock,
             metrics=recording,
         )
         self._recorders = (self.recordings, self.logs, self._hooks)
-        self._informers = (*followed, *(one for each in self._recorders for one in each.informers))
+        self._informers = (*followed, *traced.informers)
         reconciler = SeccompProfileReconciler(
             self._profiles.cache,
             CachedNodeView(self._profiles, self._pods, self._rules),

@@ -57,22 +57,29 @@ async def test_pod_ends_in_a_profile_and_the_file_goes(node: HookNode) -> None:
     assert CANNOT not in node.reasons()
 
 
-async def test_hook_that_writes_after_the_end_is_waited_for(node: HookNode) -> None:
+async def begun(node: HookNode) -> None:
+    """The daemon is at work: it records a pod that does not end."""
     await node.record(recorder="hook")
+    await node.add_pod("first", trace("first"))
+    await node.until((node.root / ".recordings").exists)
+
+
+async def test_hook_that_writes_after_the_end_is_waited_for(node: HookNode) -> None:
+    """Also if the pod had ended before anybody looked."""
+    await begun(node)
     await ended(node)
-    await node.until(lambda: "SeccompProfileRecording" in node.reasons())
+    await node.until(lambda: node.reasons().count("SeccompProfileRecording") == 2)
     node.leave(FILE, ID, "mkdir")
     assert "mkdir" in allowed(await node.profile_when("rec-c"))  # the clock has not moved
 
 
 async def test_missing_file_is_told_once_with_what_to_do(node: HookNode) -> None:
-    await node.record(recorder="hook")
+    await begun(node)
     await ended(node)
     await node.until_after(GRACE_S, lambda: CANNOT in node.reasons())
     (message,) = node.messages(CANNOT)
     assert f"/run/security-profiles-operator/recordings/{FILE}" in message
     assert "docs/recording.md" in message
-    await node.settled()
     assert await node.names() == []
 
 
@@ -133,7 +140,7 @@ async def test_replicas_with_one_name_are_not_mixed_up(node: HookNode) -> None:
 
 
 async def test_file_of_another_pod_is_not_taken(node: HookNode) -> None:
-    await node.record(recorder="hook")
+    await begun(node)
     node.leave(FILE, OTHER, "mkdir")
     await ended(node)
     await node.until_after(GRACE_S, lambda: CANNOT in node.reasons())
@@ -189,6 +196,21 @@ async def test_pod_that_ran_while_the_daemon_was_away(node: HookNode) -> None:
     await ended(node)
     await node.start_daemon()
     assert "mkdir" in allowed(await node.profile_when("rec-c"))
+
+
+async def test_ended_pod_is_not_waited_for_again_after_a_restart(node: HookNode) -> None:
+    """A file that comes all the same is taken."""
+    await node.record(recorder="hook")
+    node.leave(FILE, ID, "mkdir")
+    await ended(node)
+    await node.profile_when("rec-c")
+    await node.settled()
+    await node.stop_daemon()
+    await node.start_daemon()
+    await node.until_after(2 * GRACE_S, lambda: True)
+    assert CANNOT not in node.reasons()
+    node.leave(FILE, ID, "rmdir")
+    assert "rmdir" in allowed(await node.profile_when("rec-c", lambda one: "rmdir" in allowed(one)))
 
 
 async def test_pod_that_never_started_is_no_reason_to_warn(node: HookNode) -> None:

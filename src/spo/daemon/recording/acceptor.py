@@ -30,8 +30,12 @@ class Acceptance(NamedTuple):
 class Acceptor:
     """See the module."""
 
-    def __init__(self, recordings: Cache[RecordingRecord], events: EventRecorder, clock: Clock) -> None:
+    def __init__(
+        self, recordings: Cache[RecordingRecord], prefix: str, events: EventRecorder, clock: Clock
+    ) -> None:
+        """Take all recordings, and the prefix of the annotations that ask for the recorder in question."""
         self._recordings = recordings
+        self._prefix = prefix
         self._events = events
         self._clock = clock
         self._refused_since: dict[str, float] = {}
@@ -46,7 +50,7 @@ class Acceptor:
         """
         if pod.over and not sighted:
             return Acceptance(present)  # it has been dealt with, or there is nothing to be had of it
-        records = [one for one in self._recordings.list(pod.namespace) if one.applies_to(pod.created)]
+        records = [one for one in self._of(pod.namespace) if one.applies_to(pod.created)]
         names = {one.name: one for one in pod.containers}
         accepted, refused = accept(pod.traces, pod.labels, names, [one.rule for one in records])
         tracked = present
@@ -74,7 +78,7 @@ class Acceptor:
 
     def snapshot_of(self, pod: TrackedPod, container: TrackedContainer) -> str:
         """The snapshot that the profile of a running container should be written for, if any."""
-        for one in self._recordings.list(pod.namespace):
+        for one in self._of(pod.namespace):
             if one.rule.name == container.recording and one.snapshot >= pod.created:
                 return one.snapshot
         return ""
@@ -83,6 +87,10 @@ class Acceptor:
         """The pod is gone."""
         self._refused_since.pop(uid, None)
         self._told = {one for one in self._told if one[0] != uid}
+
+    def _of(self, namespace: str) -> list[RecordingRecord]:
+        """The recordings of a namespace with this recorder."""
+        return [one for one in self._recordings.list(namespace) if one.rule.prefix == self._prefix]
 
     def _doubt(self, pod: PodRecord, refused: list[Refused]) -> float | None:
         if not refused:

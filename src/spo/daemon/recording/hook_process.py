@@ -3,30 +3,26 @@
 import asyncio
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from spo import klog
-from spo.api.profile_recording import PROFILE_RECORDINGS
-from spo.api.seccomp_profile import SeccompProfile
 from spo.controller import Controller, Request
 from spo.daemon.metrics_recording import RecordingMetrics
 from spo.daemon.recording.acceptor import Acceptor
 from spo.daemon.recording.checkpoint import Checkpoint
 from spo.daemon.recording.collector import Collector
+from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.hook_reconciler import SWEEP, HookReconciler
 from spo.daemon.recording.hook_source import HookSource
-from spo.daemon.recording.pods import TRACED_PODS, PodBook, PodRecord, project_pod
-from spo.daemon.recording.recordings import RecordingRecord, project_recording
+from spo.daemon.recording.pods import PodBook, PodRecord
+from spo.daemon.recording.recordings import RecordingRecord
 from spo.host.dir_watch import DirWatch
 from spo.host.hook_files import HookFiles
 from spo.host.recordings_file import RecordingsFile
-from spo.kube.cache import Cache
 from spo.kube.client import KubeClient
 from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.events import EventRecorder
-from spo.kube.informer import Informer
 from spo.names import TRACE_SYSCALL_ANNOTATION
 from spo.recording.profile import Machine
 from spo.settings import DaemonSettings
@@ -40,7 +36,7 @@ class HookRecordings:
     """Everything that a node does for recordings by OCI hooks.
 
     Args:
-        profiles: of the daemon's own informer.
+        followed: its informers run and are synced before :meth:`run`.
         root: directory of the profiles' directories.
         directory: where hooks leave their files.
         writer_uid: whose files are taken.
@@ -50,7 +46,7 @@ class HookRecordings:
         self,
         client: KubeClient,
         settings: DaemonSettings,
-        profiles: Cache[SeccompProfile],
+        followed: Followed,
         *,
         root: Path,
         directory: Path,
@@ -61,39 +57,20 @@ class HookRecordings:
         node = settings.node_name
         machine = cast("Machine", os.uname().machine)
         self._events = EventRecorder(client, "profilerecorder", host=node, clock=clock)
-        self._pods: Informer[PodRecord] = Informer(
-            client,
-            TRACED_PODS,
-            settings.namespaces,
-            project=partial(project_pod, prefix=TRACE_SYSCALL_ANNOTATION),
-            field_selector=f"spec.nodeName={node}",
-            clock=clock,
-        )
-        self._recordings: Informer[RecordingRecord] = Informer(
-            client,
-            PROFILE_RECORDINGS,
-            settings.namespaces,
-            project=partial(project_recording, prefix=TRACE_SYSCALL_ANNOTATION),
-            clock=clock,
-        )
+        self._followed = followed
         self._book = PodBook(self._pod_changed)
         self._checkpoint = Checkpoint(RecordingsFile(root, settings.operator_namespace, "hook"))
         self._directory = directory
         self._reconciler = HookReconciler(
             self._book,
-            Acceptor(self._recordings.cache, self._events, clock),
+            Acceptor(followed.recordings, TRACE_SYSCALL_ANNOTATION, self._events, clock),
             HookSource(HookFiles(directory, writer_uid=writer_uid), machine),
             self._checkpoint,
-            Collector(client, profiles, self._events, machine, metrics),
+            Collector(client, followed.profiles, self._events, machine, metrics),
             self._events,
             clock,
         )
         self._controller = Controller("recorder-hook-spod", self._reconciler, workers=WORKERS, clock=clock)
-
-    @property
-    def informers(self) -> Sequence[Informer[Any]]:
-        """What has to be followed, and known before :meth:`run`."""
-        return (self._pods, self._recordings)
 
     @property
     def controllers(self) -> Sequence[Controller]:
@@ -101,10 +78,10 @@ class HookRecordings:
         return (self._controller,)
 
     async def run(self) -> None:
-        """Work until cancelled. The informers run and are synced."""
+        """Work until cancelled."""
         await self._checkpoint.load()
-        self._pods.add_listener(self._book.observed)
-        self._recordings.add_listener(self._recording_changed)
+        self._followed.listen(lambda pod: pod.hook, self._book.observed, self._recording_changed)
+        self._reconciler.begin()
         # Pods that were recorded when the last process looked: some may be gone.
         for pod in self._checkpoint.tracked.pods.values():
             self._controller.enqueue(Request(pod.namespace, pod.uid))

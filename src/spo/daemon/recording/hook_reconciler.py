@@ -56,17 +56,22 @@ class HookReconciler:
         self._events = events
         self._clock = clock
         self._over_since: dict[str, float] = {}
-        self._waiting: dict[str, frozenset[str]] = {}
+        self._waiting: dict[Request, frozenset[str]] = {}
+        self._old: set[str] = set()
         self._collected: dict[str, None] = {}
         self._swept = False
 
+    def begin(self) -> None:
+        """Pods that have ended by now may be those that an earlier process has dealt with."""
+        self._old = {pod.uid for pod in self._book.traced() if pod.over}
+
     def waiting_for(self, file: str | None) -> list[Request]:
         """The pods that something may have happened for: to a file of this name, or to any."""
-        found = [
-            uid for uid, stems in self._waiting.items() if file is None or any(stem in file for stem in stems)
+        return [
+            request
+            for request, stems in self._waiting.items()
+            if file is None or any(stem in file for stem in stems)
         ]
-        tracked = self._checkpoint.tracked.pods
-        return [Request(tracked[uid].namespace, uid) for uid in found if uid in tracked]
 
     async def reconcile(self, request: Request) -> Result:
         """See :class:`spo.controller.Reconciler`."""
@@ -74,13 +79,15 @@ class HookReconciler:
             return await self._sweep()
         uid = request.name
         if uid in self._collected:
-            return self._leave(uid, None)
+            return self._leave(request, None)
         pod, present = self._book.get(uid), self._checkpoint.get(uid)
+        # First of all: what is written from here on wakes the pod again.
+        self._waiting[request] = frozenset(_stems(pod, present))
         sighted = pod is not None and pod.over and await self._is_sighted(pod)
         accepted = self._acceptor.accept(pod, present, sighted=sighted) if pod else None
         tracked = accepted.pod if accepted else present
         if tracked is None:
-            return self._leave(uid, accepted.recheck_s if accepted else None)
+            return self._leave(request, accepted.recheck_s if accepted else None)
         if present is None:
             self._checkpoint.add(tracked)
         _note_instances(pod, tracked)
@@ -88,17 +95,22 @@ class HookReconciler:
         over = not self._book.is_present(uid) or (pod is not None and pod.over)
         missing = await self._fold(pod, tracked, everything=over)
         if over:
-            return await self._finish(tracked, missing)
+            return await self._finish(request, tracked, missing)
         await self._snapshot(tracked)
         return Result(accepted.recheck_s if accepted else None)
 
     async def _is_sighted(self, pod: PodRecord) -> bool:
-        """Whether there is something of a pod that had ended before it was seen."""
+        """Whether there may be something of a pod that had ended before it was seen."""
+        if pod.uid not in self._old:
+            return True
         return await self._source.has(pod.traces.values(), [one for one, _, _ in pod.instances])
 
-    def _leave(self, uid: str, recheck_s: float | None) -> Result:
+    def _leave(self, request: Request, recheck_s: float | None) -> Result:
+        uid = request.name
         if self._book.is_present(uid):
             return Result(recheck_s)
+        self._waiting.pop(request, None)
+        self._old.discard(uid)
         self._book.forget(uid)
         self._acceptor.forget(uid)
         return DONE
@@ -107,8 +119,6 @@ class HookReconciler:
         self, pod: PodRecord | None, tracked: TrackedPod, *, everything: bool
     ) -> dict[str, HookRecordingError]:
         """Take the recordings of instances that have ended. Returns containers of which one is missing."""
-        # First of all: what is written from here on wakes the pod again.
-        self._waiting[tracked.uid] = frozenset(_stems(tracked))
         missing: dict[str, HookRecordingError] = {}
         for container in tracked.containers:
             for instance in _ended(pod, container, everything=everything):
@@ -147,7 +157,9 @@ class HookReconciler:
             container.snapshot = wanted
             await self._checkpoint.save()
 
-    async def _finish(self, tracked: TrackedPod, missing: dict[str, HookRecordingError]) -> Result:
+    async def _finish(
+        self, request: Request, tracked: TrackedPod, missing: dict[str, HookRecordingError]
+    ) -> Result:
         """Write the profiles of a pod that has ended, unless something may still come in."""
         now_s = self._clock.monotonic()
         left_s = self._over_since.setdefault(tracked.uid, now_s) + GRACE_S - now_s
@@ -164,15 +176,15 @@ class HookReconciler:
             elif error is None and container.done:
                 problem = f"nothing was recorded of container {container.name}: no profile is written"
                 self._tell(tracked, NOTHING, problem)
-        self._note_collected(tracked.uid)
+        self._note_collected(request)
         self._checkpoint.remove(tracked.uid)
         await self._checkpoint.save()
-        return self._leave(tracked.uid, None)
+        return self._leave(request, None)
 
-    def _note_collected(self, uid: str) -> None:
-        self._over_since.pop(uid, None)
-        self._waiting.pop(uid, None)
-        self._collected[uid] = None
+    def _note_collected(self, request: Request) -> None:
+        self._over_since.pop(request.name, None)
+        self._waiting.pop(request, None)
+        self._collected[request.name] = None
         if len(self._collected) > MAX_COLLECTED:
             del self._collected[next(iter(self._collected))]
 
@@ -199,9 +211,12 @@ class HookReconciler:
         self._events.event(about, WARNING, reason, message)
 
 
-def _stems(tracked: TrackedPod) -> Iterator[str]:
-    for container in tracked.containers:
-        if name := file_of(container.trace):
+def _stems(pod: PodRecord | None, tracked: TrackedPod | None) -> Iterator[str]:
+    """How the names of a pod's files begin."""
+    traces = [*pod.traces.values()] if pod else []
+    traces += [one.trace for one in tracked.containers] if tracked else []
+    for trace in traces:
+        if name := file_of(trace):
             yield name.removesuffix(".json")[:_STEM]
 
 

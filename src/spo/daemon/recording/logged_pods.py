@@ -1,12 +1,10 @@
-"""What of pods and recordings matters to recordings from the audit log."""
+"""What of pods matters to recordings from the audit log."""
 
 from collections.abc import Iterable
 
 import msgspec
 
-from spo.api.profile_recording import ProfileRecording
 from spo.daemon.recording.pods import PodRecord, TracedPod, annotated, project_pod
-from spo.daemon.recording.recordings import RecordingRecord, project_recording
 from spo.names import REPLACED_PROFILE_ANNOTATION, TRACE_AVCS_ANNOTATION, TRACE_LOGS_ANNOTATION
 
 
@@ -32,11 +30,6 @@ def project_logged_pod(pod: TracedPod) -> PodRecord:
         )
     fields = {name: getattr(record, name) for name in _FIELDS}
     return LoggedPod(**fields, replaced=annotated(annotations, REPLACED_PROFILE_ANNOTATION), denials=denials)
-
-
-def project_logging(recording: ProfileRecording) -> RecordingRecord | None:
-    """A ProfileRecording of seccomp profiles from the log; see :func:`project_recording`."""
-    return project_recording(recording, TRACE_LOGS_ANNOTATION)
 
 
 _FIELDS: Iterable[str] = PodRecord.__struct_fields__

@@ -4,26 +4,24 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from spo.api.profile_recording import PROFILE_RECORDINGS
-from spo.api.seccomp_profile import SeccompProfile
 from spo.controller import Controller, Request
 from spo.daemon.metrics_recording import RecordingMetrics
 from spo.daemon.recording.acceptor import Acceptor
 from spo.daemon.recording.checkpoint import Checkpoint
 from spo.daemon.recording.collector import Collector
-from spo.daemon.recording.logged_pods import LoggedPod, project_logged_pod, project_logging
+from spo.daemon.recording.followed import Followed
+from spo.daemon.recording.logged_pods import LoggedPod
 from spo.daemon.recording.logs import Drain, LogBook
 from spo.daemon.recording.logs_reconciler import LogsReconciler
-from spo.daemon.recording.pods import TRACED_PODS, PodBook, PodRecord, reference_of
+from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
 from spo.daemon.recording.recordings import RecordingRecord
 from spo.host.recordings_file import RecordingsFile
-from spo.kube.cache import Cache
 from spo.kube.client import KubeClient
 from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.events import WARNING, EventRecorder
-from spo.kube.informer import Informer
+from spo.names import TRACE_LOGS_ANNOTATION
 from spo.recording.profile import Machine
 from spo.rpc.log_enricher import Count
 from spo.settings import DaemonSettings
@@ -40,7 +38,7 @@ class LogRecordings:
     """Everything that a node does for recordings from the audit log.
 
     Args:
-        profiles: of the daemon's own informer.
+        followed: its informers run and are synced before :meth:`run`.
         root: directory of the profiles' directories.
     """
 
@@ -48,7 +46,7 @@ class LogRecordings:
         self,
         client: KubeClient,
         settings: DaemonSettings,
-        profiles: Cache[SeccompProfile],
+        followed: Followed,
         *,
         root: Path,
         clock: Clock = SYSTEM_CLOCK,
@@ -57,17 +55,7 @@ class LogRecordings:
         node = settings.node_name
         machine = cast("Machine", os.uname().machine)
         self._events = EventRecorder(client, "profilerecorder", host=node, clock=clock)
-        self._pods: Informer[PodRecord] = Informer(
-            client,
-            TRACED_PODS,
-            settings.namespaces,
-            project=project_logged_pod,
-            field_selector=f"spec.nodeName={node}",
-            clock=clock,
-        )
-        self._recordings: Informer[RecordingRecord] = Informer(
-            client, PROFILE_RECORDINGS, settings.namespaces, project=project_logging, clock=clock
-        )
+        self._followed = followed
         self._book = PodBook(self._pod_changed)
         self._checkpoint = Checkpoint(RecordingsFile(root, settings.operator_namespace, "logs"))
         self._calls = LogBook(machine, self._container_changed, self._progressed)
@@ -75,20 +63,15 @@ class LogRecordings:
         self._told: dict[str, None] = {}
         self._reconciler = LogsReconciler(
             self._book,
-            Acceptor(self._recordings.cache, self._events, clock),
+            Acceptor(followed.recordings, TRACE_LOGS_ANNOTATION, self._events, clock),
             self._calls,
             self._drain_if_possible,
             self._checkpoint,
-            Collector(client, profiles, self._events, machine, metrics),
+            Collector(client, followed.profiles, self._events, machine, metrics),
             self._events,
             clock,
         )
         self._controller = Controller("recorder-logs-spod", self._reconciler, workers=WORKERS, clock=clock)
-
-    @property
-    def informers(self) -> Sequence[Informer[Any]]:
-        """What has to be followed, and known before :meth:`run`."""
-        return (self._pods, self._recordings)
 
     @property
     def controllers(self) -> Sequence[Controller]:
@@ -104,11 +87,10 @@ class LogRecordings:
         return self._calls.observe(batch)
 
     async def run(self) -> None:
-        """Work until cancelled. The informers run and are synced."""
+        """Work until cancelled."""
         await self._checkpoint.load()
         self._progressed()
-        self._pods.add_listener(self._book.observed)
-        self._recordings.add_listener(self._recording_changed)
+        self._followed.listen(lambda pod: pod.logs, self._book.observed, self._recording_changed)
         # Pods that were recorded when the last process looked: some may be gone.
         for pod in self._checkpoint.tracked.pods.values():
             self._controller.enqueue(Request(pod.namespace, pod.uid))

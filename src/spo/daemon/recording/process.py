@@ -4,26 +4,24 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
-from spo.api.profile_recording import PROFILE_RECORDINGS
-from spo.api.seccomp_profile import SeccompProfile
 from spo.controller import Controller, Request
 from spo.daemon.metrics_recording import RecordingMetrics
 from spo.daemon.recording.acceptor import Acceptor
 from spo.daemon.recording.checkpoint import Checkpoint
 from spo.daemon.recording.collector import Collector
+from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.link import RecorderLink
-from spo.daemon.recording.pods import TRACED_PODS, PodBook, PodRecord, project_pod
+from spo.daemon.recording.pods import PodBook, PodRecord
 from spo.daemon.recording.reconciler import SWEEP, RecordingReconciler
-from spo.daemon.recording.recordings import RecordingRecord, project_recording
+from spo.daemon.recording.recordings import RecordingRecord
 from spo.daemon.recording.sightings import Sightings
 from spo.host.recordings_file import RecordingsFile
-from spo.kube.cache import Cache
 from spo.kube.client import KubeClient
 from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.events import EventRecorder
-from spo.kube.informer import Informer
+from spo.names import TRACE_BPF_ANNOTATION
 from spo.recording.profile import Machine
 from spo.rpc.bpf_recorder import Identified
 from spo.settings import DaemonSettings
@@ -35,7 +33,7 @@ class Recordings:
     """Everything that a node does for recordings.
 
     Args:
-        profiles: of the daemon's own informer.
+        followed: its informers run and are synced before :meth:`run`.
         root: directory of the profiles' directories.
         socket: of the recorder.
         server_uids: who may be the recorder.
@@ -45,7 +43,7 @@ class Recordings:
         self,
         client: KubeClient,
         settings: DaemonSettings,
-        profiles: Cache[SeccompProfile],
+        followed: Followed,
         *,
         root: Path,
         socket: Path,
@@ -56,17 +54,7 @@ class Recordings:
         self._saw: Callable[[Identified], None] | None = None
         node = settings.node_name
         self._events = EventRecorder(client, "profilerecorder", host=node, clock=clock)
-        self._pods: Informer[PodRecord] = Informer(
-            client,
-            TRACED_PODS,
-            settings.namespaces,
-            project=project_pod,
-            field_selector=f"spec.nodeName={node}",
-            clock=clock,
-        )
-        self._recordings: Informer[RecordingRecord] = Informer(
-            client, PROFILE_RECORDINGS, settings.namespaces, project=project_recording, clock=clock
-        )
+        self._followed = followed
         self._clock = clock
         self._book = PodBook(self._pod_changed)
         self._sightings = Sightings()
@@ -83,20 +71,15 @@ class Recordings:
         )
         self._reconciler = RecordingReconciler(
             self._book,
-            Acceptor(self._recordings.cache, self._events, clock),
+            Acceptor(followed.recordings, TRACE_BPF_ANNOTATION, self._events, clock),
             self._sightings,
             self._checkpoint,
             self._link,
-            Collector(client, profiles, self._events, cast("Machine", os.uname().machine), metrics),
+            Collector(client, followed.profiles, self._events, cast("Machine", os.uname().machine), metrics),
             self._events,
             clock,
         )
         self._controller = Controller("recorder-spod", self._reconciler, workers=WORKERS, clock=clock)
-
-    @property
-    def informers(self) -> Sequence[Informer[Any]]:
-        """What has to be followed, and known before :meth:`run`."""
-        return (self._pods, self._recordings)
 
     @property
     def controllers(self) -> Sequence[Controller]:
@@ -108,10 +91,9 @@ class Recordings:
         self._saw = saw
 
     async def run(self) -> None:
-        """Work until cancelled. The informers run and are synced."""
+        """Work until cancelled."""
         await self._checkpoint.load()
-        self._pods.add_listener(self._book.observed)
-        self._recordings.add_listener(self._recording_changed)
+        self._followed.listen(lambda pod: pod.bpf, self._book.observed, self._recording_changed)
         self._wake_tracked()
         async with asyncio.TaskGroup() as group:
             events = group.create_task(self._events.run())
@@ -135,7 +117,10 @@ class Recordings:
 
     def _decide_whether_to_record(self) -> None:
         """While there is a recording every namespace is recorded: a pod may start faster than we hear."""
-        active = any(not one.deleted for one in self._recordings.cache.list())
+        active = any(
+            not one.deleted and one.rule.prefix == TRACE_BPF_ANNOTATION
+            for one in self._followed.recordings.list()
+        )
         self._link.want(active or bool(self._checkpoint.tracked.pods))
 
     def _identified(self, event: Identified) -> None:

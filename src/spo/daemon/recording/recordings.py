@@ -5,12 +5,12 @@ from typing import NamedTuple
 import msgspec
 
 from spo.api.profile_recording import MergeStrategy, ProfileRecording
-from spo.names import SNAPSHOT_ANNOTATION, TRACE_BPF_ANNOTATION
+from spo.names import SNAPSHOT_ANNOTATION
 from spo.recording.trace_annotation import RecordingRule, recording_rule
 
 
 class RecordingRecord(NamedTuple):
-    """A ProfileRecording with the recorder in question."""
+    """A ProfileRecording."""
 
     namespace: str
     rule: RecordingRule
@@ -28,13 +28,8 @@ class RecordingRecord(NamedTuple):
         return not self.deleted or created <= self.deleted
 
 
-def project_recording(
-    recording: ProfileRecording, prefix: str = TRACE_BPF_ANNOTATION
-) -> RecordingRecord | None:
-    """The record; ``None`` if another recorder is meant.
-
-    Args:
-        prefix: of the annotations that ask for the recorder in question.
+def project_recording(recording: ProfileRecording) -> RecordingRecord | None:
+    """The record; ``None`` if its recorder cannot record its kind.
 
     Raises:
         InvalidSelectorError: its selector cannot be understood.
@@ -42,7 +37,7 @@ def project_recording(
     metadata, spec = recording.metadata, recording.spec
     alive = msgspec.structs.replace(metadata, deletion_timestamp=None)
     rule = recording_rule(msgspec.structs.replace(recording, metadata=alive))
-    if rule is None or rule.prefix != prefix:
+    if rule is None or not rule.prefix:
         return None
     return RecordingRecord(
         metadata.namespace or "",
