@@ -152,8 +152,11 @@ class Replicas:
 
     async def all_serve(self, certificate: bytes) -> bool:
         """Whether every replica that may still answer serves the certificate that this PEM begins with."""
-        first, end, _ = certificate.decode("ascii").partition(_END)
-        wanted = ssl.PEM_cert_to_DER_cert(first + end)
+        try:
+            first, end, _ = certificate.decode("ascii").partition(_END)
+            wanted = ssl.PEM_cert_to_DER_cert(first + end)
+        except ValueError:
+            return False  # no certificate: nobody can serve it
         page = await self._client.list_page(_REPLICAS, self._namespace, label_selector=f"name={WEBHOOK_NAME}")
         alive = [one for one in page.items if one.status.phase not in {"Succeeded", "Failed"}]
         if page.unreadable or any(not one.status.pod_i_p for one in alive):
