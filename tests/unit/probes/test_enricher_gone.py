@@ -25,7 +25,7 @@ class Node:
         self.guess = False
         self.containers: dict[int, str] = {}
         self.lines: list[str] = []
-        self.gone = GoneProcesses(lambda pid: [pid, pid + 1000], self.clock)
+        self.gone = GoneProcesses(lambda pids: [one for pid in pids for one in (pid, pid + 1000)], self.clock)
         self.waiting = WaitingRoom(self.clock)
         counts = Counts("session")
         self.enricher = Enricher("n", self, self.waiting, counts, self.lines.append, gone=self.gone)

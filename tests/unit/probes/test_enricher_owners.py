@@ -1,4 +1,5 @@
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ class Proc:
 
     def last(self, pid: int) -> Fork | None:
         return self.forks.get(pid)
+
+    def begun_before(self, parents: Mapping[int, float], within_s: float) -> list[int]:
+        return [
+            pid
+            for pid, fork in self.forks.items()
+            if fork.parent in parents and 0.0 <= parents[fork.parent] - fork.at_s <= within_s
+        ]
 
     def run(
         self, pid: int, cgroup: str, *, started_s: float = 10.0, comm: str = "sh", flags: int = 0
@@ -218,7 +226,7 @@ def test_what_somebody_else_saw_is_believed_for_the_process_and_its_children(pro
     owner = proc.owners.find(9, int((BOOT_S + 992) * 1000))
     assert owner is not None
     assert owner.is_guess
-    assert proc.owners.lineage(9) == [9, 8, 1]
+    assert proc.owners.lineage([9]) == [9, 8, 1]
 
     proc.owners.learn(8, A, POD, 990.5)
 
@@ -235,4 +243,22 @@ def test_what_somebody_else_saw_is_not_believed_for_a_later_process(proc: Proc) 
 
 def test_lineage_without_end_is_cut(proc: Proc) -> None:
     proc.forks = {8: Fork(9, 1.0), 9: Fork(8, 1.0)}
-    assert len(proc.owners.lineage(8)) < 100
+    assert sorted(proc.owners.lineage([8])) == [8, 9]
+
+
+def test_process_that_the_runtime_begins_after_its_helper_is_in_the_same_container(proc: Proc) -> None:
+    proc.run(1, "0::/system.slice/crio.service\n")
+    runtime, helper, first, child = 20, 21, 22, 23
+    proc.forks = {
+        runtime: Fork(1, 990.0),
+        helper: Fork(runtime, 990.1),
+        first: Fork(runtime, 990.2),
+        child: Fork(first, 990.3),
+        24: Fork(runtime, 995.0),
+    }
+    assert proc.owners.lineage([child]) == [child, first, runtime, 1, helper]
+    proc.owners.learn(helper, A, POD, 990.15)
+    assert proc.find(first, at_s=990.2) == (A, POD)
+    assert proc.find(child, at_s=990.3) == (A, POD)
+    assert proc.find(24, at_s=995.1) == (None, None)
+    assert proc.find(runtime, at_s=990.1) == (None, None)

@@ -5,7 +5,7 @@ import ctypes
 import errno
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -87,6 +87,14 @@ class ForkEvents:
     def last(self, pid: int) -> Fork | None:
         """How the last process with this id began."""
         return self._forks.get(pid)
+
+    def begun_before(self, parents: Mapping[int, float], within_s: float) -> list[int]:
+        """Processes that each of these began not long before a time, the newest first."""
+        return [
+            pid
+            for pid, fork in reversed(self._forks.items())
+            if fork.parent in parents and 0.0 <= parents[fork.parent] - fork.at_s <= within_s
+        ]
 
 
 def _open() -> socket.socket:

@@ -25,11 +25,11 @@ class GoneProcesses:
     """Bounded.
 
     Args:
-        lineage: gives a process and those that started it, the youngest first.
+        lineage: gives these processes and those that may tell where they were.
         clock: seconds that never go back.
     """
 
-    def __init__(self, lineage: Callable[[int], Iterable[int]], clock: Callable[[], float]) -> None:
+    def __init__(self, lineage: Callable[[Iterable[int]], list[int]], clock: Callable[[], float]) -> None:
         self._lineage = lineage
         self._clock = clock
         self._waiting: list[Gone] = []
@@ -51,10 +51,7 @@ class GoneProcesses:
         if not self._waiting or now_s < self._ask_s:
             return []
         self._ask_s = now_s + _PAUSE_S
-        pids: dict[int, None] = {}
-        for pid in dict.fromkeys(one.record.pid for one in self._waiting):
-            pids.update(dict.fromkeys(self._lineage(pid)))
-        return list(pids)[:MAX_ENTRIES]
+        return self._lineage(dict.fromkeys(one.record.pid for one in self._waiting))[:MAX_ENTRIES]
 
     def next_due_s(self) -> float | None:
         """When there is something to ask, or to give up."""

@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -19,6 +19,9 @@ GRACE_S: Final = 10.0
 """How long after its end records of a process may arrive."""
 MAX_PROCESSES: Final = 4096
 _MAX_ANCESTORS: Final = 16
+_SIBLING_S: Final = 1.0
+"""How long after its helper a container runtime starts the first process of the container."""
+_MAX_RUNTIMES: Final = 256
 _TOLERANCE_MS: Final = 50
 """Records and start times come from clocks that tick every 4 and 10 ms."""
 _NO_START: Final = -1
@@ -64,6 +67,9 @@ class ForkBook(Protocol):
     def last(self, pid: int) -> Fork | None:
         """How the last process with this id began."""
 
+    def begun_before(self, parents: Mapping[int, float], within_s: float) -> list[int]:
+        """Processes that each of these began not long before a time, the newest first."""
+
 
 class Owners:
     """Bounded: of many processes the first ones found are looked up again.
@@ -87,6 +93,8 @@ class Owners:
         self._monotonic = self._clocks.monotonic
         self._ticks_per_s = ticks_per_s or os.sysconf("SC_CLK_TCK")
         self._owners: dict[int, Owner] = {}
+        self._runtimes: dict[int, tuple[float, Owner]] = {}
+        """Process -> when it began a first one of a container, and that one."""
         self._complained = False
         self.looked_up = 0
         """Processes that were not known before."""
@@ -104,12 +112,23 @@ class Owners:
             return owner
         return self._verify(pid, owner, now_s, time_ms)
 
-    def lineage(self, pid: int) -> list[int]:
-        """A process and those that started it, as far as the kernel has told."""
-        found = [pid]
-        while len(found) <= _MAX_ANCESTORS and (fork := self._last_fork(found[-1])) is not None:
-            found.append(fork.parent)
-        return found
+    def lineage(self, pids: Iterable[int]) -> list[int]:
+        """Processes, those that started them, as far as the kernel told, and what these started before."""
+        found: dict[int, None] = {}
+        parents: dict[int, float] = {}
+        for pid in pids:
+            child = pid
+            found[child] = None
+            for _ in range(_MAX_ANCESTORS):
+                fork = self._last_fork(child)
+                if fork is None:
+                    break
+                parents[fork.parent] = max(fork.at_s, parents.get(fork.parent, 0.0))
+                child = fork.parent
+                found[child] = None
+        if self._forks is not None:
+            found |= dict.fromkeys(self._forks.begun_before(parents, _SIBLING_S))
+        return list(found)
 
     def learn(self, pid: int, container_id: str, pod_uid: str | None, seen_s: float) -> None:
         """Somebody else saw a process in a container.
@@ -121,7 +140,13 @@ class Owners:
         if fork is not None and fork.at_s > seen_s:
             return
         self._owners = {known: owner for known, owner in self._owners.items() if not owner.is_guess}
-        self._keep(pid, Owner(_NO_START, container_id, pod_uid), seen_s)
+        owner = self._keep(pid, Owner(_NO_START, container_id, pod_uid), seen_s)
+        if fork is not None:
+            # runc begins two: a helper, which makes the namespaces and is seen there, and the first process.
+            self._runtimes.pop(fork.parent, None)
+            self._runtimes[fork.parent] = (fork.at_s, owner)
+            if len(self._runtimes) > _MAX_RUNTIMES:
+                del self._runtimes[next(iter(self._runtimes))]
 
     def _verify(
         self, pid: int, before: Owner | None, now_s: float, time_ms: int, *, inherits: bool = True
@@ -197,6 +222,9 @@ class Owners:
             if found is None or self._forks is None:
                 return None
             pid = found.parent
+            began_s, sibling = self._runtimes.get(pid, (0.0, None))
+            if sibling is not None and 0.0 <= found.at_s - began_s <= _SIBLING_S:
+                return sibling
             found = self._forks.last(pid)
             owner = self._owners.get(pid)
             if owner is not None and found is not None and found.at_s > owner.verified_s:
