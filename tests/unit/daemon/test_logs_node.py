@@ -52,6 +52,7 @@ async def test_pod_ends_in_a_profile(node: LogsNode) -> None:
     enricher(node).calls(ID, "capset", by_runtime=True)
     enricher(node).calls(ID, "mkdir", "execve")
     await node.report("web", "Succeeded", ended=True, c=ID)
+    enricher(node).tell()
     profile = await node.profile_when("rec-c")
     assert {"mkdir", "execve", "capset"} <= allowed(profile)
     assert "capset" in profile.metadata.annotations[RUNTIME_BASE_ANNOTATION]
@@ -73,6 +74,7 @@ async def test_restarts_of_a_container_make_one_profile(node: LogsNode) -> None:
     enricher(node).calls(OTHER, "symlink")
     enricher(node).calls(third, "rmdir")
     await node.report("web", "Succeeded", ended=True, c=OTHER, d=third)
+    enricher(node).tell()
     assert {"mkdir", "symlink"} <= allowed(await node.profile_when("rec-c"))
     other = allowed(await node.profile_when("rec-d"))
     assert "rmdir" in other
@@ -203,6 +205,7 @@ async def started_and_ended_elsewhere(node: LogsNode) -> None:
     await node.add_pod("honest", "c")
     enricher(node).calls(OTHER, "rmdir")
     await node.report("honest", "Succeeded", ended=True, c=OTHER)
+    enricher(node).tell()
     assert "mkdir" not in allowed(await node.profile_when("rec-c"))
 
 
