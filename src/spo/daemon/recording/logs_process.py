@@ -101,8 +101,8 @@ class LogRecordings:
             finally:
                 events.cancel()
 
-    async def _drain_if_possible(self) -> bool:
-        return self._drain is not None and await self._drain()
+    async def _drain_if_possible(self) -> bool | None:
+        return None if self._drain is None else await self._drain()
 
     def _progressed(self) -> None:
         self._reconciler.progressed()
