@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.cluster import Namespace, seccomp_profile
+from tests.e2e.cluster import Cluster, Namespace, seccomp_profile
+from tests.e2e.hooked import hook_on_node
 from tests.e2e.recorded import enable_recorder, podman
 from tools.demo_shell import DemoShell
 from tools.dev_image import BUSYBOX, import_image, inspect
@@ -58,7 +59,7 @@ metadata:
   name: {name}
 spec:
   kind: SeccompProfile
-  recorder: bpf
+  recorder: {recorder}
   podSelector:
     matchLabels:
       app: {app}
@@ -161,8 +162,15 @@ def shell(namespace: Namespace, tmp_path: Path) -> Shell:
     return Shell(namespace, tmp_path)
 
 
-def begin(shell: Shell, name: str, app: str) -> None:
-    shell.apply(RECORDING.format(name=name, app=app))
+@pytest.fixture
+def hook(cluster: Cluster) -> Iterator[Path]:
+    """The node has the hook."""
+    with hook_on_node(cluster) as directory:
+        yield directory
+
+
+def begin(shell: Shell, name: str, app: str, recorder: str = "hook") -> None:
+    shell.apply(RECORDING.format(name=name, app=app, recorder=recorder))
     shell.shell(f"kubectl wait --for=condition=ready profilerecording/{name} --timeout=30s")
 
 
@@ -185,8 +193,7 @@ def test_bind_workloads_to_profiles(shell: Shell) -> None:
     assert shown == f'{{"localhostProfile":"{path}","type":"Localhost"}}'
 
 
-def test_record_what_is_typed(shell: Shell) -> None:
-    enable_recorder(shell.namespace.cluster)
+def test_record_what_is_typed(shell: Shell, hook: Path) -> None:
     begin(shell, "test-recording", "alpine")
     # A shell as first process does not heed SIGTERM: the pod would end only with its grace period.
     overrides = '--overrides=\'{"spec":{"terminationGracePeriodSeconds":1}}\''
@@ -224,8 +231,7 @@ def test_record_what_is_typed(shell: Shell) -> None:
     shell.shows(events, saved.format(name))
 
 
-def test_record_containers_and_replicas(shell: Shell) -> None:
-    enable_recorder(shell.namespace.cluster)
+def test_record_containers_and_replicas(shell: Shell, hook: Path) -> None:
     begin(shell, "recording", "my-app")
     shell.apply(TWO_CONTAINERS)
     shell.shows("kubectl get pods", r"my-pod +2/2 +Running +0 +\S+")
@@ -264,7 +270,7 @@ def test_record_with_ebpf(shell: Shell) -> None:
         r'.*\] bpf-recorder "msg"="Unloading bpf module"',
         r'.*\] bpf-recorder "msg"="Starting GRPC API server" .*',
     )
-    begin(shell, "my-recording", "my-app")
+    begin(shell, "my-recording", "my-app", "bpf")
     shell.apply(ONE_CONTAINER)
     shell.shows("kubectl get pods", r"my-pod +1/1 +Running +0 +\S+")
     shell.shows(
@@ -277,3 +283,19 @@ def test_record_with_ebpf(shell: Shell) -> None:
     )
     shell.shell("kubectl delete pod my-pod")
     shell.shows("kubectl get sp", "NAME +STATUS +AGE", r"my-recording-nginx +Installed +\S+")
+
+
+def test_record_with_the_log_enricher(shell: Shell) -> None:
+    enable_recorder(shell.namespace.cluster, "enableLogEnricher", "log-enricher")
+    begin(shell, "test-recording", "my-app", "logs")
+    shell.apply(TWO_CONTAINERS)
+    shell.shows("kubectl get pods", r"NAME +READY +STATUS +RESTARTS +AGE", r"my-pod +2/2 +Running +0 +\S+")
+    line = (
+        r'.*\] log-enricher "msg"="audit" +"container"="redis" "executable"="\S+" '
+        rf'"namespace"="{shell.namespace.name}" "node"="\S+" "pid"=\d+ "pod"="my-pod" "syscallID"=\d+ '
+        r'"syscallName"="\w+" "timestamp"="[\d.:]+" "type"="seccomp"'
+    )
+    shell.shows(f"kubectl -n {OPERATOR} logs --since=1m ds/spod log-enricher", line)
+    shell.shell("kubectl delete pod my-pod")
+    names = ("test-recording-nginx", "test-recording-redis")
+    shell.shows("kubectl get sp", "NAME +STATUS +AGE", *(rf"{name} +Installed +\S+" for name in names))

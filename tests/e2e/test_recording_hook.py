@@ -1,8 +1,6 @@
 """Recordings by the OCI hook, from the pod to the profile under which the pod runs again."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 
 from tests.e2e.breaking import daemon_container, kill_container
 from tests.e2e.cluster import Cluster, Namespace
+from tests.e2e.hooked import DIRECTORY, hook_on_node
 from tests.e2e.recorded import (
     LOOP,
     allowed,
@@ -33,28 +32,14 @@ from tests.e2e.test_recording_servers import is_filtered, server_pod, serves
 from tools.devcluster import free_port
 
 HOOK = recording(recorder="hook")
-DIRECTORY = "run/security-profiles-operator/recordings"
 TRACE = "io.containers.trace-syscall"
 
 
 @pytest.fixture
 def files(cluster: Cluster) -> Iterator[Path]:
     """The node has the hook; where it leaves its files."""
-    if not cluster.own:
-        pytest.skip("installs a hook on the node")
-    hooks = f"--hooks-dir={cluster.node_root}/etc/containers/oci/hooks.d"
-    options = (f"--directory=/{DIRECTORY}", f"--host-root={cluster.node_root}")
-    spoc("hook", "install", hooks, *options)
-    directory = cluster.node_root / DIRECTORY
-    yield directory
-    spoc("hook", "remove", hooks)
-    for left in directory.iterdir():
-        left.unlink()
-
-
-def spoc(*arguments: str) -> None:
-    done = subprocess.run((sys.executable, "-m", "spo.cli", *arguments), check=False, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+    with hook_on_node(cluster) as directory:
+        yield directory
 
 
 def is_recorded(namespace: Namespace, pod: str) -> bool:
