@@ -174,3 +174,22 @@ def test_hostile_annotations_and_files(namespace: Namespace, files: Path) -> Non
         )
     assert list(profiles(namespace)) == ["rec-l"]
     assert foreign.exists()
+
+
+def test_short_pods_are_not_mixed_up(namespace: Namespace, files: Path) -> None:
+    begin(namespace, HOOK)
+    scripts = {
+        "mkdir": "mkdir /tmp/x",
+        "symlink": "ln -s a /tmp/b",
+        "chmod": "chmod 700 /tmp",
+        "rmdir": "rmdir /a",
+    }
+    namespace.apply(
+        *(
+            recorded_pod(f"pod-{name}", containers=[container(name, script)])
+            for name, script in scripts.items()
+        )
+    )
+    wait_installed(namespace, *(f"rec-{name}" for name in scripts))
+    for name in scripts:
+        assert made_by_program(profiles(namespace)[f"rec-{name}"]) & scripts.keys() == {name}
