@@ -26,8 +26,6 @@ FIRST_SWEEP_S: Final = 60.0
 """After a start those that somebody waits for are collected first."""
 GRACE_S: Final = 10.0
 """How long the end of a pod waits for files: hooks write them after the containers have ended."""
-MAX_COLLECTED: Final = 1000
-"""Pods that are remembered after their profiles were written: a file that cannot be taken stays."""
 _STEM: Final = 200
 """Characters of a file's name by which whoever waits for it is found."""
 
@@ -58,7 +56,7 @@ class HookReconciler:
         self._over_since: dict[str, float] = {}
         self._waiting: dict[Request, frozenset[str]] = {}
         self._old: set[str] = set()
-        self._collected: dict[str, None] = {}
+        self._collected: set[str] = set()
         self._swept = False
 
     def begin(self) -> None:
@@ -111,6 +109,7 @@ class HookReconciler:
             return Result(recheck_s)
         self._waiting.pop(request, None)
         self._old.discard(uid)
+        self._collected.discard(uid)
         self._book.forget(uid)
         self._acceptor.forget(uid)
         return DONE
@@ -184,9 +183,7 @@ class HookReconciler:
     def _note_collected(self, request: Request) -> None:
         self._over_since.pop(request.name, None)
         self._waiting.pop(request, None)
-        self._collected[request.name] = None
-        if len(self._collected) > MAX_COLLECTED:
-            del self._collected[next(iter(self._collected))]
+        self._collected.add(request.name)
 
     async def _write(self, tracked: TrackedPod, container: TrackedContainer, snapshot: str = "") -> None:
         try:
