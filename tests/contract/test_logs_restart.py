@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 from spo.daemon.enricher_service import EnricherSide
 from spo.names import RECORDING_LOST_ANNOTATION
 from tests.fakes.enricher_daemon import EnricherProcess, wait_until
-from tests.fakes.logs_node import NODE, LogsNode
-from tests.fakes.recording_node import allowed
+from tests.fakes.logs_node import LogsNode
+from tests.fakes.recording_node import NODE, allowed
 from tests.fakes.rpc_server import short_folder
 
 pytestmark = pytest.mark.root
@@ -41,7 +41,6 @@ class Node(LogsNode):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.enricher = None
-        self.folder = folder
         self._side: asyncio.Task[None] | None = None
 
     async def start_daemon(self) -> None:
@@ -92,7 +91,7 @@ class Node(LogsNode):
 @pytest.fixture
 async def node(folder: Path) -> AsyncIterator[Node]:
     async with Node(folder) as made:
-        await made.record()
+        await made.record(recorder="logs")
         yield made
 
 
@@ -118,7 +117,7 @@ def container(folder: Path, busybox_image: str) -> Iterator[str]:
 
 async def started(node: Node, container: str) -> None:
     """The container runs, as one of a pod that is recorded, and its first step is stored."""
-    await node.add_pod("web", "c")
+    await node.add_logged("web", "c")
     env = {**os.environ, "CONTAINERS_CONF": str(node.folder / "containers.conf")}
     command = ("podman", "start", container)
     await asyncio.to_thread(subprocess.run, command, env=env, check=True, capture_output=True)

@@ -1,30 +1,14 @@
 """One node that records from the audit log: the daemon's part, between a fake API server and enricher."""
 
-import asyncio
-from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
-from spo.api.profile_recording import PROFILE_RECORDINGS
-from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
-from spo.controller.cache_sync import caches_synced
 from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.logs_process import LogRecordings
 from spo.daemon.recording.pods import TRACED_PODS
-from spo.kube.client import KubeClient
-from spo.kube.clock import SYSTEM_CLOCK
-from spo.kube.config import server_config
-from spo.kube.errors import NotFoundError
-from spo.kube.informer import Informer
-from spo.profiles.syscall_tables import syscall_names
+from spo.names import TRACE_LOGS_ANNOTATION
 from spo.rpc.log_enricher import Count, Losses, SeenCalls
 from spo.settings import DaemonSettings
-from tests.fakes.api_server import FakeApiServer
-
-NS, NODE = "team", "node-1"
-DEADLINE_S = 10.0
-LABELS = {"app": "x"}
-NUMBERS = {name: number for number, name in syscall_names("SCMP_ARCH_X86_64").items()}
+from tests.fakes.recording_node import NS, NUMBERS, RecordingNode
 
 
 class FakeEnricher:
@@ -80,127 +64,40 @@ class FakeEnricher:
         return self.running
 
 
-class LogsNode:
-    """``async with LogsNode(folder) as node``."""
+class LogsNode(RecordingNode):
+    """``async with LogsNode(folder) as node``; ``folder`` must have a short path."""
+
+    prefix = TRACE_LOGS_ANNOTATION
 
     def __init__(self, folder: Path) -> None:
-        self.root = folder / "operator"
-        self.root.mkdir()
+        super().__init__(folder)
         self.enricher: FakeEnricher | None = FakeEnricher()
-        self._stack = AsyncExitStack()
-        self._daemon: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> "LogsNode":
-        self.api = await self._stack.enter_async_context(FakeApiServer())
-        self.client = KubeClient(server_config(self.api.url))
-        self._stack.push_async_callback(self.client.aclose)
-        await self.start_daemon()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop_daemon()
-        await self._stack.aclose()
+        self.daemon: LogRecordings
 
     async def start_daemon(self) -> None:
-        profiles: Informer[SeccompProfile] = Informer(self.client, SECCOMP_PROFILES)
-        settings = DaemonSettings(node_name=NODE)
-        followed = Followed(self.client, settings, profiles.cache, SYSTEM_CLOCK)
-        self.daemon = LogRecordings(self.client, settings, followed, root=self.root)
-
-        async def run() -> None:
-            informers = (profiles, *followed.informers)
-            async with asyncio.TaskGroup() as group:
-                for informer in informers:
-                    group.create_task(informer.run())
-                await caches_synced(informers, DEADLINE_S)
-                await self.daemon.run()
-
-        self._daemon = asyncio.create_task(run())
+        await super().start_daemon()
         if self.enricher is not None:
             self.enricher.connect(self.daemon)
 
-    async def stop_daemon(self) -> None:
-        if self._daemon is not None:
-            self._daemon.cancel()
-            await asyncio.gather(self._daemon, return_exceptions=True)
-            self._daemon = None
+    def recordings(self, settings: DaemonSettings, followed: Followed) -> LogRecordings:
+        self.daemon = LogRecordings(self.client, settings, followed, root=self.root)
+        return self.daemon
 
     def replace_enricher(self, enricher: FakeEnricher) -> None:
         """Another run of the process."""
         self.enricher = enricher
         enricher.connect(self.daemon)
 
-    # What users and kubelets do.
-
-    async def record(self, name: str = "rec", **spec: Any) -> None:
-        selector = {"matchLabels": LABELS}
-        body = {
-            "metadata": {"name": name, "namespace": NS},
-            "spec": {"kind": "SeccompProfile", "recorder": "logs", "podSelector": selector, **spec},
-        }
-        await self.client.create(PROFILE_RECORDINGS, body, NS)
-
-    async def add_pod(
-        self, name: str, *containers: str, annotations: dict[str, str] | None = None, **metadata: Any
-    ) -> str:
+    async def add_logged(self, name: str, *containers: str, **annotations: str) -> str:
         """A pod of this node as the webhook leaves it; returns its uid."""
-        traces = {f"io.containers.trace-logs/{one}": f"rec-{one}-1700000000" for one in containers}
-        log_profile = {"type": "Localhost", "localhostProfile": "operator/spo/log-enricher-trace.json"}
-        body = {
-            "metadata": {
-                "name": name,
-                "labels": LABELS,
-                "namespace": NS,
-                "creationTimestamp": "2026-01-01T00:00:00Z",
-                "annotations": {**traces, **(annotations or {})},
-                **metadata,
-            },
-            "spec": {
-                "nodeName": NODE,
-                "containers": [
-                    {"name": one, "securityContext": {"seccompProfile": log_profile}} for one in containers
-                ],
-            },
-        }
-        return (await self.client.create(TRACED_PODS, body, NS)).metadata.uid
-
-    async def report(self, pod: str, phase: str = "Running", *, ended: bool = False, **ids: str) -> None:
-        """What a kubelet says: ids of containers, whether they have ended."""
-        statuses = []
-        for name, container_id in ids.items():
-            identity = f"containerd://{container_id}"
-            state = {"terminated": {"containerID": identity}} if ended else {"running": {}}
-            statuses.append({"name": name, "containerID": identity, "state": state})
-        status = {"phase": phase, "containerStatuses": statuses}
-        await self.client.patch(TRACED_PODS, pod, NS, {"status": status}, subresource="status")
-
-    async def remove_pod(self, name: str) -> None:
-        await self.client.delete(TRACED_PODS, name, NS)
-
-    # What tests look at.
-
-    async def profile_when(self, name: str) -> SeccompProfile:
-        """The profile as soon as it is there."""
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                try:
-                    return await self.client.get(SECCOMP_PROFILES, name, NS)
-                except NotFoundError:
-                    pass
-
-    async def names(self) -> list[str]:
-        page = await self.client.list_page(SECCOMP_PROFILES, NS)
-        return sorted(one.metadata.name for one in page.items)
-
-    async def until(self, condition: Any) -> None:
-        """Wait until a condition holds; each look is a request: the others get their turn."""
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():
-                await self.names()
-
-    async def settled(self) -> None:
-        """Nothing is tracked any more."""
-        await self.until(lambda: not (self.root / ".recordings").exists())
+        traces = {one: f"rec-{one}-1700000000" for one in containers}
+        every = {f"{self.prefix}{one}": value for one, value in traces.items()}
+        uid = await self.add_pod(name, traces, annotations={**every, **annotations})
+        path = "operator/security-profiles-operator/log-enricher-trace.json"
+        context = {"seccompProfile": {"type": "Localhost", "localhostProfile": path}}
+        spec = {"containers": [{"name": one, "securityContext": context} for one in containers or ("c",)]}
+        await self.client.patch(TRACED_PODS, name, NS, {"spec": spec})
+        return uid
 
     def stored(self) -> str:
         """What a new process would find."""
@@ -208,8 +105,3 @@ class LogsNode:
             return (self.root / ".recordings/logs-security-profiles-operator.json").read_text()
         except FileNotFoundError:
             return ""
-
-    def reasons(self) -> list[str]:
-        """Reasons of all events that were written."""
-        posts = [call for call in self.api.calls if call.method == "POST" and call.path.endswith("/events")]
-        return [call.json()["reason"] for call in posts]

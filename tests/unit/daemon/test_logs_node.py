@@ -1,7 +1,6 @@
 """What a node makes of pods that are recorded from the audit log."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -15,17 +14,19 @@ from spo.names import (
     SNAPSHOT_ANNOTATION,
     SNAPSHOT_OF_ANNOTATION,
 )
-from tests.fakes.logs_node import NS, FakeEnricher, LogsNode
-from tests.fakes.recording_node import allowed, identifier
+from tests.fakes.logs_node import FakeEnricher, LogsNode
+from tests.fakes.recording_node import NS, allowed, identifier
+from tests.fakes.rpc_server import short_folder
 
 ID, OTHER = identifier("one"), identifier("two")
 
 
 @pytest.fixture
-async def node(tmp_path: Path) -> AsyncIterator[LogsNode]:
-    async with LogsNode(tmp_path) as made:
-        await made.record()
-        yield made
+async def node() -> AsyncIterator[LogsNode]:
+    with short_folder() as folder:
+        async with LogsNode(folder) as made:
+            await made.record(recorder="logs")
+            yield made
 
 
 def enricher(node: LogsNode) -> FakeEnricher:
@@ -39,7 +40,7 @@ async def lost(node: LogsNode, name: str = "rec-c") -> str:
 
 async def started(node: LogsNode, *calls: str) -> None:
     """A pod runs, is known, and what it did so far is stored."""
-    await node.add_pod("web", "c")
+    await node.add_logged("web", "c")
     await node.report("web", c=ID)
     enricher(node).calls(ID, *calls)
     enricher(node).tell()
@@ -47,7 +48,7 @@ async def started(node: LogsNode, *calls: str) -> None:
 
 
 async def test_pod_ends_in_a_profile(node: LogsNode) -> None:
-    await node.add_pod("web", "c")
+    await node.add_logged("web", "c")
     await node.report("web", c=ID)
     enricher(node).calls(ID, "capset", by_runtime=True)
     enricher(node).calls(ID, "mkdir", "execve")
@@ -67,7 +68,7 @@ async def test_pod_ends_in_a_profile(node: LogsNode) -> None:
 
 
 async def test_restarts_of_a_container_make_one_profile(node: LogsNode) -> None:
-    await node.add_pod("web", "c", "d")
+    await node.add_logged("web", "c", "d")
     third = identifier("three")
     enricher(node).calls(ID, "mkdir")
     await node.report("web", ended=True, c=ID)
@@ -121,7 +122,7 @@ async def test_pod_that_went_while_the_daemon_was_away(node: LogsNode) -> None:
 
 async def test_pod_that_came_and_ended_while_the_daemon_was_away(node: LogsNode) -> None:
     await node.stop_daemon()
-    await node.add_pod("web", "c")
+    await node.add_logged("web", "c")
     enricher(node).calls(ID, "mkdir")
     await node.report("web", "Succeeded", ended=True, c=ID)
     await node.start_daemon()
@@ -182,18 +183,18 @@ async def test_snapshot_of_a_running_pod(node: LogsNode) -> None:
 
 
 async def test_replaced_profile_is_told(node: LogsNode) -> None:
-    await node.add_pod("web", "c", annotations={"replaced-profile.spo.x-k8s.io/c": "mine.json"})
+    await node.add_logged("web", "c", **{"replaced-profile.spo.x-k8s.io/c": "mine.json"})
     await node.until(lambda: "SecurityContextAlreadySet" in node.reasons())
 
 
 async def test_selinux_is_told_not_to_work(node: LogsNode) -> None:
-    await node.add_pod("web", annotations={"io.containers.trace-avcs/c": "rec-c-1700000000"})
+    await node.add_logged("web", **{"io.containers.trace-avcs/c": "rec-c-1700000000"})
     await node.until(lambda: "RecordingNotSupported" in node.reasons())
 
 
 async def test_annotation_made_by_hand_does_nothing(node: LogsNode) -> None:
     annotation = {"io.containers.trace-logs/c": "other-c-1700000000"}
-    await node.add_pod("web", annotations=annotation)
+    await node.add_logged("web", **annotation)
     enricher(node).calls(ID, "mkdir")
     enricher(node).tell()
     await node.report("web", "Succeeded", ended=True, c=ID)
@@ -202,7 +203,7 @@ async def test_annotation_made_by_hand_does_nothing(node: LogsNode) -> None:
 
 
 async def started_and_ended_elsewhere(node: LogsNode) -> None:
-    await node.add_pod("honest", "c")
+    await node.add_logged("honest", "c")
     enricher(node).calls(OTHER, "rmdir")
     await node.report("honest", "Succeeded", ended=True, c=OTHER)
     enricher(node).tell()
