@@ -7,13 +7,14 @@ import selectors
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from spo.api.profile_recording import PROFILE_RECORDINGS
 from spo.api.seccomp_profile import SECCOMP_PROFILES, SeccompProfile
 from spo.controller.cache_sync import caches_synced
 from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.hook_process import HookRecordings
+from spo.daemon.recording.logs_process import LogRecordings
 from spo.daemon.recording.pods import TRACED_PODS
 from spo.daemon.recording.process import Recordings
 from spo.kube.client import KubeClient
@@ -98,7 +99,7 @@ class RecordingNode:
         self._daemon: asyncio.Task[None] | None = None
         self.recorder: RecorderServer | None = None
 
-    async def __aenter__(self) -> "RecordingNode":
+    async def __aenter__(self) -> Self:
         self.api = await self._stack.enter_async_context(FakeApiServer())
         self.client = KubeClient(server_config(self.api.url))
         self._stack.push_async_callback(self.client.aclose)
@@ -134,7 +135,9 @@ class RecordingNode:
             await asyncio.gather(self._daemon, return_exceptions=True)
             self._daemon = None
 
-    def recordings(self, settings: DaemonSettings, followed: Followed) -> Recordings | HookRecordings:
+    def recordings(
+        self, settings: DaemonSettings, followed: Followed
+    ) -> Recordings | HookRecordings | LogRecordings:
         """The part of the daemon."""
         return Recordings(
             self.client,
