@@ -14,6 +14,8 @@ log = klog.get("recorder-spod")
 
 MAX_UNCLAIMED: Final = 1000
 """Containers whose calls are kept although nobody has asked for them yet."""
+MAX_DONE: Final = 1000
+"""Containers that the enricher is yet to hear of that nothing more is wanted."""
 CLOCKS_S: Final = 1.0
 """The API server tells when a pod was created in whole seconds."""
 
@@ -94,6 +96,7 @@ class LogBook:
         for container_id in container_ids:
             self._calls.pop(container_id, None)
             self._done.append(container_id)
+        del self._done[:-MAX_DONE]
 
     def _add(self, seen: SeenCalls) -> None:
         cls = self._classes.get(seen.architecture)

@@ -14,7 +14,7 @@ from spo.daemon.recording.collector import Collector
 from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.logged_pods import LoggedPod
 from spo.daemon.recording.logs import Drain, LogBook
-from spo.daemon.recording.logs_reconciler import LogsReconciler
+from spo.daemon.recording.logs_reconciler import MAX_SHOWN, LogsReconciler
 from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
 from spo.daemon.recording.recordings import RecordingRecord
 from spo.host.recordings_file import RecordingsFile
@@ -30,8 +30,6 @@ WORKERS: Final = 8
 UNSUPPORTED: Final = "RecordingNotSupported"
 MAX_TOLD: Final = 1000
 """Pods whose users were told."""
-MAX_SHOWN: Final = 200
-"""Characters of what users have written."""
 
 
 class LogRecordings:

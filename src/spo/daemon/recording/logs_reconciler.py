@@ -32,6 +32,9 @@ PATIENCE_S: Final = 10.0
 MAX_COLLECTED: Final = 1000
 """Pods that are remembered after their profiles were written: their last records come late."""
 
+MAX_SHOWN: Final = 200
+"""Characters of what users have written."""
+
 ABSENT: Final = "LogEnricherNotRunning"
 REPLACED: Final = "SecurityContextAlreadySet"
 NOTHING: Final = "CannotCreateSeccompProfile"
@@ -87,6 +90,9 @@ class LogsReconciler:
         if present is None:
             self._checkpoint.add(tracked)
             self._begin(pod, tracked)
+        for container in tracked.containers:
+            if container.profile.endswith(_LOG_PROFILE_FILE):
+                container.profile = ""  # not the user's
         self._fold(pod, tracked)
         await self._checkpoint.save()
         if not self._book.is_present(uid) or (pod is not None and pod.over):
@@ -105,12 +111,10 @@ class LogsReconciler:
     def _begin(self, pod: PodRecord | None, tracked: TrackedPod) -> None:
         if self._calls.position is not None:
             tracked.log = progress(None, self._calls.position, tracked.created)
+        replaced = pod.replaced if isinstance(pod, LoggedPod) else {}
         for container in tracked.containers:
-            if container.profile.endswith(_LOG_PROFILE_FILE):
-                container.profile = ""  # the recording's own
-            replaced = pod.replaced.get(container.name) if isinstance(pod, LoggedPod) else None
-            if replaced:
-                what = f"the seccomp profile {replaced} of container {container.name}"
+            if profile := replaced.get(container.name):
+                what = f"the seccomp profile {profile[:MAX_SHOWN]} of container {container.name}"
                 problem = f"{what} is replaced while it is recorded: everything is allowed and logged"
                 self._tell(tracked, REPLACED, problem)
 
