@@ -182,6 +182,21 @@ async def test_snapshot_of_a_running_pod(node: LogsNode) -> None:
     assert "mkdir" in allowed(profile)
 
 
+async def test_without_an_enricher_users_are_told() -> None:
+    with short_folder() as folder:
+        node = LogsNode(folder)
+        node.enricher = None
+        async with node:
+            await node.record(recorder="logs")
+            await node.add_logged("web", "c")
+            await node.report("web", c=ID)
+            await node.until(lambda: "LogEnricherNotRunning" in node.reasons())
+            await node.report("web", "Succeeded", ended=True, c=ID)
+            await node.until(lambda: "CannotCreateSeccompProfile" in node.reasons())
+            await node.settled()
+            assert await node.names() == []
+
+
 async def test_replaced_profile_is_told(node: LogsNode) -> None:
     await node.add_logged("web", "c", **{"replaced-profile.spo.x-k8s.io/c": "mine.json"})
     await node.until(lambda: "SecurityContextAlreadySet" in node.reasons())

@@ -14,7 +14,7 @@ from spo.daemon.recording.collector import Collector
 from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.logged_pods import LoggedPod
 from spo.daemon.recording.logs import Drain, LogBook
-from spo.daemon.recording.logs_reconciler import MAX_SHOWN, LogsReconciler
+from spo.daemon.recording.logs_reconciler import MAX_SHOWN, PATIENCE_S, LogsReconciler
 from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
 from spo.daemon.recording.recordings import RecordingRecord
 from spo.host.recordings_file import RecordingsFile
@@ -79,6 +79,7 @@ class LogRecordings:
     def drain_by(self, drain: Drain) -> None:
         """Take how the log enricher is asked for all it knows; without it none runs."""
         self._drain = drain
+        self._reconciler.patience_s = PATIENCE_S
 
     def observe(self, batch: Count) -> list[str]:
         """Take what the log enricher tells; see :data:`spo.daemon.enricher_service.Observer`."""

@@ -28,7 +28,7 @@ NO_ENRICHER_S: Final = 60.0
 """How long it waits for the enricher itself."""
 NO_ENRICHER_STEP_S: Final = 1.0
 PATIENCE_S: Final = 10.0
-"""How long the enricher may be away before users are told."""
+"""How long an enricher that is enabled may be away before users are told."""
 MAX_COLLECTED: Final = 1000
 """Pods that are remembered after their profiles were written: their last records come late."""
 
@@ -67,6 +67,8 @@ class LogsReconciler:
         self._over_since: dict[str, float] = {}
         self._absent_since: dict[str, float] = {}
         self._collected: dict[str, None] = {}
+        self.patience_s = 0.0
+        """How long the enricher may be away before users are told: not at all while none is enabled."""
 
     def progressed(self) -> None:
         """The enricher has told how far it is: note what may be missing of each pod."""
@@ -135,8 +137,8 @@ class LogsReconciler:
             return None
         now_s = self._clock.monotonic()
         since_s = self._absent_since.setdefault(tracked.uid, now_s)
-        if now_s - since_s < PATIENCE_S:
-            return PATIENCE_S - (now_s - since_s)
+        if now_s - since_s < self.patience_s:
+            return self.patience_s - (now_s - since_s)
         if not tracked.told_absent:
             tracked.told_absent = True
             self._tell(tracked, ABSENT, f"the log enricher does not run on this node; {ENABLE}")
