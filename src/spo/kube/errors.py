@@ -1,5 +1,7 @@
 """What can go wrong between us and the API server: one class per situation a caller may handle."""
 
+from typing import Final
+
 import msgspec
 
 from spo.errors import SpoError, TerminalError
@@ -123,6 +125,10 @@ class ForbiddenError(ApiError):
     """403: a rule is missing, or the namespace is being deleted."""
 
 
+class NamespaceTerminatingError(ForbiddenError):
+    """403: nothing new can be made in a namespace that is being deleted."""
+
+
 class NotFoundError(ApiError):
     """404: the object, or the whole kind, does not exist."""
 
@@ -151,6 +157,8 @@ class ServerError(ApiError):
     """5xx: the server failed; trying again later may help."""
 
 
+_TERMINATING: Final = "NamespaceTerminating"
+
 _BY_CODE: dict[int, type[ApiError]] = {
     400: InvalidError,
     401: UnauthorizedError,
@@ -168,9 +176,16 @@ def api_error(code: int, status: Status, retry_after_s: float | None = None) -> 
     kind = _BY_CODE.get(code, ServerError if code >= 500 else ApiError)
     if status.reason == "AlreadyExists":
         kind = AlreadyExistsError
+    elif kind is ForbiddenError and _is_terminating(status):
+        kind = NamespaceTerminatingError
     if retry_after_s is None and status.details and status.details.retry_after_seconds:
         retry_after_s = float(status.details.retry_after_seconds)
     return kind(code, status.reason, status.message or "no message", status.details, retry_after_s)
+
+
+def _is_terminating(status: Status) -> bool:
+    causes = (status.details.causes if status.details else None) or ()
+    return any(cause.reason == _TERMINATING for cause in causes)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -13,7 +13,9 @@ from spo.kube.errors import (
     AlreadyExistsError,
     ApiError,
     ConflictError,
+    ForbiddenError,
     InvalidError,
+    NamespaceTerminatingError,
     NotFoundError,
     ServerError,
     api_error,
@@ -111,3 +113,19 @@ def test_refusals(exchange: dict[str, Any]) -> None:
     assert error.message == (body.strip() if isinstance(body, str) else body["message"])
     if exchange["status"] == 504:
         assert error.retry_after_s == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "reasons", "expected"),
+    [
+        (403, ["NamespaceTerminating"], NamespaceTerminatingError),
+        (403, ["Other", "NamespaceTerminating"], NamespaceTerminatingError),
+        (403, ["Other"], ForbiddenError),
+        (403, None, ForbiddenError),
+        (409, ["NamespaceTerminating"], ConflictError),
+    ],
+)
+def test_namespace_that_is_being_deleted(code: int, reasons: list[str] | None, expected: type) -> None:
+    causes = None if reasons is None else [{"reason": reason, "message": "m"} for reason in reasons]
+    body = {"kind": "Status", "message": "m", "reason": "Forbidden", "details": {"causes": causes}}
+    assert type(api_error(code, decode_status(json.dumps(body).encode()))) is expected
