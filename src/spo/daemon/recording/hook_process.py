@@ -16,6 +16,7 @@ from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.hook_reconciler import SWEEP, HookReconciler
 from spo.daemon.recording.hook_source import HookSource
 from spo.daemon.recording.pods import PodBook, PodRecord
+from spo.daemon.recording.recorded_pods import RecordedPods
 from spo.daemon.recording.recordings import RecordingRecord
 from spo.host.dir_watch import DirWatch
 from spo.host.hook_files import HookFiles
@@ -61,15 +62,16 @@ class HookRecordings:
         self._book = PodBook(self._pod_changed)
         self._checkpoint = Checkpoint(RecordingsFile(root, settings.operator_namespace, "hook"))
         self._directory = directory
-        self._reconciler = HookReconciler(
+        pods = RecordedPods(
             self._book,
             Acceptor(followed.recordings, TRACE_SYSCALL_ANNOTATION, self._events, clock),
-            HookSource(HookFiles(directory, writer_uid=writer_uid), machine),
             self._checkpoint,
             Collector(client, followed.profiles, self._events, machine, metrics),
             self._events,
             clock,
         )
+        source = HookSource(HookFiles(directory, writer_uid=writer_uid), machine)
+        self._reconciler = HookReconciler(pods, source)
         self._controller = Controller("recorder-hook-spod", self._reconciler, workers=WORKERS, clock=clock)
 
     @property

@@ -4,19 +4,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from spo import klog
-from spo.bpf.observation import Observation, Phase, SyscallClass
-from spo.controller import DONE, Request, Result
-from spo.daemon.recording.acceptor import Acceptor
-from spo.daemon.recording.checkpoint import Checkpoint
-from spo.daemon.recording.collector import Collector
+from spo.controller import Request, Result
 from spo.daemon.recording.hook_source import HookRecordingError, HookSource, NoRecordingError, file_of
-from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
+from spo.daemon.recording.pods import PodRecord
+from spo.daemon.recording.recorded_pods import NOTHING, RecordedPods
 from spo.daemon.recording.tracking import TrackedContainer, TrackedPod
-from spo.errors import TerminalError
 from spo.host.hook_files import LEFTOVER_S
-from spo.kube.clock import Clock
-from spo.kube.errors import NotFoundError
-from spo.kube.events import WARNING, EventRecorder
 
 log = klog.get("recorder-spod")
 
@@ -29,31 +22,15 @@ GRACE_S: Final = 10.0
 _STEM: Final = 200
 """Characters of a file's name by which whoever waits for it is found."""
 
-NOTHING: Final = "CannotCreateSeccompProfile"
 INCOMPLETE: Final = "RecordedProfile"
 
 
 class HookReconciler:
     """A request names a pod: its namespace, and its uid in the place of a name."""
 
-    def __init__(
-        self,
-        book: PodBook,
-        acceptor: Acceptor,
-        source: HookSource,
-        checkpoint: Checkpoint,
-        collector: Collector,
-        events: EventRecorder,
-        clock: Clock,
-    ) -> None:
-        self._book = book
-        self._acceptor = acceptor
+    def __init__(self, pods: RecordedPods, source: HookSource) -> None:
+        self._pods = pods
         self._source = source
-        self._checkpoint = checkpoint
-        self._collector = collector
-        self._events = events
-        self._clock = clock
-        self._over_since: dict[str, float] = {}
         self._waiting: dict[Request, frozenset[str]] = {}
         self._old: set[str] = set()
         self._collected: set[str] = set()
@@ -61,7 +38,7 @@ class HookReconciler:
 
     def begin(self) -> None:
         """Pods that have ended by now may be those that an earlier process has dealt with."""
-        self._old = {pod.uid for pod in self._book.traced() if pod.over}
+        self._old = {pod.uid for pod in self._pods.book.traced() if pod.over}
 
     def waiting_for(self, file: str | None) -> list[Request]:
         """The pods that something may have happened for: to a file of this name, or to any."""
@@ -78,23 +55,24 @@ class HookReconciler:
         uid = request.name
         if uid in self._collected:
             return self._leave(request, None)
-        pod, present = self._book.get(uid), self._checkpoint.get(uid)
+        pod, present = self._pods.book.get(uid), self._pods.checkpoint.get(uid)
         # First of all: what is written from here on wakes the pod again.
         self._waiting[request] = frozenset(_stems(pod, present))
         sighted = pod is not None and pod.over and await self._is_sighted(pod)
-        accepted = self._acceptor.accept(pod, present, sighted=sighted) if pod else None
+        accepted = self._pods.acceptor.accept(pod, present, sighted=sighted) if pod else None
         tracked = accepted.pod if accepted else present
         if tracked is None:
             return self._leave(request, accepted.recheck_s if accepted else None)
         if present is None:
-            self._checkpoint.add(tracked)
+            self._pods.checkpoint.add(tracked)
         _note_instances(pod, tracked)
-        await self._checkpoint.save()
-        over = not self._book.is_present(uid) or (pod is not None and pod.over)
+        await self._pods.checkpoint.save()
+        over = not self._pods.book.is_present(uid) or (pod is not None and pod.over)
         missing = await self._fold(pod, tracked, everything=over)
         if over:
             return await self._finish(request, tracked, missing)
-        await self._snapshot(tracked)
+        # Of instances that have ended: what hooks see of others nobody knows before their end.
+        await self._pods.snapshot(tracked)
         return Result(accepted.recheck_s if accepted else None)
 
     async def _is_sighted(self, pod: PodRecord) -> bool:
@@ -105,14 +83,11 @@ class HookReconciler:
 
     def _leave(self, request: Request, recheck_s: float | None) -> Result:
         uid = request.name
-        if self._book.is_present(uid):
-            return Result(recheck_s)
-        self._waiting.pop(request, None)
-        self._old.discard(uid)
-        self._collected.discard(uid)
-        self._book.forget(uid)
-        self._acceptor.forget(uid)
-        return DONE
+        if not self._pods.book.is_present(uid):
+            self._waiting.pop(request, None)
+            self._old.discard(uid)
+            self._collected.discard(uid)
+        return self._pods.leave(uid, recheck_s)
 
     async def _fold(
         self, pod: PodRecord | None, tracked: TrackedPod, *, everything: bool
@@ -132,36 +107,25 @@ class HookReconciler:
         name, recorded = await self._source.find(container.trace, instance, others)
         container.add(recorded.observation)
         container.end(instance or recorded.container_id or name)
-        await self._checkpoint.save()  # first: without the file nobody else knows
+        await self._pods.checkpoint.save()  # first: without the file nobody else knows
         await self._source.remove(name)
         if recorded.unknown:
             shown = ", ".join(recorded.unknown)[:200]
             problem = f"syscalls of container {container.name} that are not known here are left out: {shown}"
-            self._tell(tracked, INCOMPLETE, problem)
+            self._pods.tell(tracked, INCOMPLETE, problem)
 
     def _foreign(self, tracked: TrackedPod) -> frozenset[str]:
         """Ids of all containers of other pods."""
-        pods = (one for one in self._book.traced() if one.uid != tracked.uid)
+        pods = (one for one in self._pods.book.traced() if one.uid != tracked.uid)
         reported = (identifier for one in pods for identifier, _, _ in one.instances)
-        others = (one for one in self._checkpoint.tracked.pods.values() if one.uid != tracked.uid)
+        others = (one for one in self._pods.checkpoint.tracked.pods.values() if one.uid != tracked.uid)
         return frozenset(reported).union(*(each.keys for one in others for each in one.containers))
-
-    async def _snapshot(self, tracked: TrackedPod) -> None:
-        """Of instances that have ended: what hooks see of others nobody knows before their end."""
-        for container in tracked.containers:
-            wanted = self._acceptor.snapshot_of(tracked, container)
-            if not wanted or wanted == container.snapshot or not _is_worth_a_profile(container.observation):
-                continue
-            await self._write(tracked, container, wanted)
-            container.snapshot = wanted
-            await self._checkpoint.save()
 
     async def _finish(
         self, request: Request, tracked: TrackedPod, missing: dict[str, HookRecordingError]
     ) -> Result:
         """Write the profiles of a pod that has ended, unless something may still come in."""
-        now_s = self._clock.monotonic()
-        left_s = self._over_since.setdefault(tracked.uid, now_s) + GRACE_S - now_s
+        left_s = GRACE_S - self._pods.waited_s(tracked)
         if missing and left_s > 0:
             return Result(left_s)
         for container in tracked.containers:
@@ -169,43 +133,25 @@ class HookReconciler:
             if error is not None:
                 container.missed = _is_expected(container)
                 if _is_expected(container) or not isinstance(error, NoRecordingError):
-                    self._tell(tracked, NOTHING, f"container {container.name}: {error}")
-            if _is_worth_a_profile(container.observation):
-                await self._write(tracked, container)
-            elif error is None and container.done:
-                problem = f"nothing was recorded of container {container.name}: no profile is written"
-                self._tell(tracked, NOTHING, problem)
+                    self._pods.tell(tracked, NOTHING, f"container {container.name}: {error}")
+            expected = error is None and bool(container.done)
+            await self._pods.conclude(tracked, container, expected=expected)
         self._note_collected(request)
-        self._checkpoint.remove(tracked.uid)
-        await self._checkpoint.save()
+        await self._pods.drop(tracked)
         return self._leave(request, None)
 
     def _note_collected(self, request: Request) -> None:
-        self._over_since.pop(request.name, None)
         self._waiting.pop(request, None)
         self._collected.add(request.name)
-
-    async def _write(self, tracked: TrackedPod, container: TrackedContainer, snapshot: str = "") -> None:
-        try:
-            await self._collector.write(
-                tracked, container, container.observation, int(container.missed), snapshot
-            )
-        except (TerminalError, NotFoundError) as error:
-            # Users were told, or their namespace is gone; other containers have profiles of their own.
-            log.error("Cannot store a recorded profile", error=error, pod=tracked.name)
 
     async def _sweep(self) -> Result:
         if not self._swept:
             self._swept = True
             return Result(FIRST_SWEEP_S)
-        removed = await self._source.remove_leftovers(self._clock.now().timestamp())
+        removed = await self._source.remove_leftovers(self._pods.clock.now().timestamp())
         if removed:
             log.info("Removed recordings of hooks that nobody came for", count=len(removed), first=removed[0])
         return Result(LEFTOVER_S)
-
-    def _tell(self, tracked: TrackedPod, reason: str, message: str) -> None:
-        about = reference_of(tracked.namespace, tracked.name, tracked.uid)
-        self._events.event(about, WARNING, reason, message)
 
 
 def _stems(pod: PodRecord | None, tracked: TrackedPod | None) -> Iterator[str]:
@@ -239,8 +185,3 @@ def _ended(pod: PodRecord | None, container: TrackedContainer, *, everything: bo
 def _is_expected(container: TrackedContainer) -> bool:
     """Whether an instance has run of which nothing was taken."""
     return bool(container.keys)
-
-
-def _is_worth_a_profile(seen: Observation) -> bool:
-    """Whether a program ran: the container runtime alone makes no profile."""
-    return any(seen.numbers(cls, Phase.PROGRAM) for cls in SyscallClass)

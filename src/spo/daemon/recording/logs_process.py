@@ -13,9 +13,10 @@ from spo.daemon.recording.checkpoint import Checkpoint
 from spo.daemon.recording.collector import Collector
 from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.logged_pods import LoggedPod
-from spo.daemon.recording.logs import Drain, LogBook
+from spo.daemon.recording.logs import Drain, LogBook, may_lack
 from spo.daemon.recording.logs_reconciler import MAX_SHOWN, PATIENCE_S, LogsReconciler
 from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
+from spo.daemon.recording.recorded_pods import RecordedPods
 from spo.daemon.recording.recordings import RecordingRecord
 from spo.host.recordings_file import RecordingsFile
 from spo.kube.client import KubeClient
@@ -59,16 +60,16 @@ class LogRecordings:
         self._calls = LogBook(machine, self._container_changed, self._progressed)
         self._drain: Drain | None = None
         self._told: dict[str, None] = {}
-        self._reconciler = LogsReconciler(
+        pods = RecordedPods(
             self._book,
             Acceptor(followed.recordings, TRACE_LOGS_ANNOTATION, self._events, clock),
-            self._calls,
-            self._drain_if_possible,
             self._checkpoint,
             Collector(client, followed.profiles, self._events, machine, metrics),
             self._events,
             clock,
+            lost=lambda pod: may_lack(pod.log, self._calls.position),
         )
+        self._reconciler = LogsReconciler(pods, self._calls, self._drain_if_possible)
         self._controller = Controller("recorder-logs-spod", self._reconciler, workers=WORKERS, clock=clock)
 
     @property

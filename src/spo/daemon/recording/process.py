@@ -15,15 +15,17 @@ from spo.daemon.recording.followed import Followed
 from spo.daemon.recording.link import RecorderLink
 from spo.daemon.recording.pods import PodBook, PodRecord
 from spo.daemon.recording.reconciler import SWEEP, RecordingReconciler
+from spo.daemon.recording.recorded_pods import RecordedPods
 from spo.daemon.recording.recordings import RecordingRecord
 from spo.daemon.recording.sightings import Sightings
+from spo.daemon.recording.tracking import lost_since
 from spo.host.recordings_file import RecordingsFile
 from spo.kube.client import KubeClient
 from spo.kube.clock import SYSTEM_CLOCK, Clock
 from spo.kube.events import EventRecorder
 from spo.names import TRACE_BPF_ANNOTATION
 from spo.recording.profile import Machine
-from spo.rpc.bpf_recorder import Identified
+from spo.rpc.bpf_recorder import Identified, Losses
 from spo.settings import DaemonSettings
 
 WORKERS: Final = 8
@@ -69,16 +71,16 @@ class Recordings:
             clock=clock,
             server_uids=server_uids,
         )
-        self._reconciler = RecordingReconciler(
+        pods = RecordedPods(
             self._book,
             Acceptor(followed.recordings, TRACE_BPF_ANNOTATION, self._events, clock),
-            self._sightings,
             self._checkpoint,
-            self._link,
             Collector(client, followed.profiles, self._events, cast("Machine", os.uname().machine), metrics),
             self._events,
             clock,
+            lost=lambda pod: lost_since(pod.losses or Losses(), self._link.losses),
         )
+        self._reconciler = RecordingReconciler(pods, self._sightings, self._link)
         self._controller = Controller("recorder-spod", self._reconciler, workers=WORKERS, clock=clock)
 
     @property

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-from spo import klog
-from spo.bpf.observation import Observation, Phase, SyscallClass
-from spo.controller import DONE, Request, Result
-from spo.daemon.recording.acceptor import Acceptor
-from spo.daemon.recording.checkpoint import Checkpoint
-from spo.daemon.recording.collector import Collector
+from spo.bpf.observation import Observation
+from spo.controller import Request, Result
 from spo.daemon.recording.link import RecorderLink
-from spo.daemon.recording.pods import PodBook, PodRecord, reference_of
+from spo.daemon.recording.pods import PodRecord
+from spo.daemon.recording.recorded_pods import RecordedPods
 from spo.daemon.recording.sightings import PAUSE, Sighting, Sightings, waits
 from spo.daemon.recording.tracking import (
     Spare,
@@ -18,16 +15,9 @@ from spo.daemon.recording.tracking import (
     TrackedPod,
     container_id_of,
     is_nested,
-    lost_since,
     observation_of,
 )
-from spo.errors import TerminalError
-from spo.kube.clock import Clock
-from spo.kube.errors import NotFoundError
-from spo.kube.events import WARNING, EventRecorder
-from spo.rpc.bpf_recorder import Losses, Observed
-
-log = klog.get("recorder-spod")
+from spo.rpc.bpf_recorder import Observed
 
 SWEEP: Final = Request("", "")
 """Look at the sightings that belong to no pod we know."""
@@ -41,33 +31,16 @@ HOPELESS_S: Final = 600.0
 GRACE_STEP_S: Final = 0.25
 
 LATE: Final = "SeccompProfileRecordingLate"
-NOTHING: Final = "CannotCreateSeccompProfile"
 
 
 class RecordingReconciler:
     """A request names a pod: its namespace, and its uid in the place of a name."""
 
-    def __init__(
-        self,
-        book: PodBook,
-        acceptor: Acceptor,
-        sightings: Sightings,
-        checkpoint: Checkpoint,
-        link: RecorderLink,
-        collector: Collector,
-        events: EventRecorder,
-        clock: Clock,
-    ) -> None:
-        self._book = book
-        self._acceptor = acceptor
+    def __init__(self, pods: RecordedPods, sightings: Sightings, link: RecorderLink) -> None:
+        self._pods = pods
         self._sightings = sightings
-        self._checkpoint = checkpoint
         self._link = link
-        self._collector = collector
-        self._events = events
-        self._clock = clock
         self._kept: dict[int, str] = {}
-        self._over_since: dict[str, float] = {}
 
     def reconnected(self) -> None:
         """The recorder may be another process: nothing is known about what it keeps."""
@@ -79,29 +52,29 @@ class RecordingReconciler:
         if request == SWEEP:
             return await self._sweep()
         uid = request.name
-        pod = self._book.get(uid)
-        present = self._checkpoint.get(uid)
+        pod = self._pods.book.get(uid)
+        present = self._pods.checkpoint.get(uid)
         sighted = self._sightings.of(uid, _ids(pod))
-        accepted = self._acceptor.accept(pod, present, sighted=bool(sighted)) if pod else None
+        accepted = self._pods.acceptor.accept(pod, present, sighted=bool(sighted)) if pod else None
         tracked = accepted.pod if accepted else present
         if tracked is None:
             return await self._leave(uid, sighted, accepted.recheck_s if accepted else None)
         if tracked.losses is None and self._link.is_recording:
             tracked.losses = self._link.losses
         if present is None:
-            self._checkpoint.add(tracked)
-        gone = not self._book.is_present(uid)
+            self._pods.checkpoint.add(tracked)
+        gone = not self._pods.book.is_present(uid)
         unwanted = self._assign(pod, tracked, gone=gone)
         over = gone or (pod is not None and pod.over)
         if over and self._is_hopeless(tracked):
             _give_up(tracked)
-        await self._checkpoint.save()
+        await self._pods.checkpoint.save()
         await self._keep(tracked)
         await self._reject(unwanted)
         await self._fold(pod, tracked, everything=over)
         if over:
             return await self._finish(pod, tracked)
-        await self._snapshot(tracked)
+        await self._pods.snapshot(tracked, self._seen_of)
         return Result(accepted.recheck_s if accepted else None)
 
     async def _leave(self, uid: str, sighted: Sequence[Sighting], recheck_s: float | None) -> Result:
@@ -110,10 +83,7 @@ class RecordingReconciler:
             for one in sighted:
                 await self._link.reject(one.key)
                 self._sightings.drop(one.key)
-        if self._book.is_present(uid):
-            return Result(recheck_s)
-        self._forget(uid)
-        return DONE
+        return self._pods.leave(uid, recheck_s)
 
     def _assign(self, pod: PodRecord | None, tracked: TrackedPod, *, gone: bool) -> list[int]:
         """Give namespaces to containers. Returns the keys of those that nobody wants."""
@@ -153,7 +123,7 @@ class RecordingReconciler:
                     container.end(identifier)
             if container.late and not container.told_late:
                 container.told_late = True
-                self._tell(
+                self._pods.tell(
                     tracked,
                     LATE,
                     f"container {container.name} was running before the recorder was attached: "
@@ -181,7 +151,7 @@ class RecordingReconciler:
                     container.end(identifier)
                     fetched.append(key)
         if fetched:
-            await self._checkpoint.save()  # first: after the rejection nobody else knows
+            await self._pods.checkpoint.save()  # first: after the rejection nobody else knows
             await self._reject(fetched)
 
     async def _fetch(self, container: TrackedContainer, key: int, *, nested: bool) -> None:
@@ -191,27 +161,21 @@ class RecordingReconciler:
             return
         container.late = container.late or (observed.late and not nested)
         container.add(_of_container(observed, nested=nested))
-        self._collector.count(container, observed)
+        self._pods.collector.count(container, observed)
 
     async def _reject(self, keys: list[int]) -> None:
         for key in keys:
             await self._link.reject(key)
             self._kept.pop(key, None)
 
-    async def _snapshot(self, tracked: TrackedPod) -> None:
-        for container in tracked.containers:
-            wanted = self._acceptor.snapshot_of(tracked, container)
-            if not wanted or wanted == container.snapshot:
-                continue
-            seen = container.observation
-            for identifier, key in container.keys.items():
-                observed = await self._link.read(key)
-                if observed is not None:
-                    seen |= _of_container(observed, nested=is_nested(identifier))
-            if _is_worth_a_profile(seen):
-                await self._write(tracked, container, seen, wanted)
-                container.snapshot = wanted
-                await self._checkpoint.save()
+    async def _seen_of(self, container: TrackedContainer) -> Observation:
+        """What a container did so far."""
+        seen = container.observation
+        for identifier, key in container.keys.items():
+            observed = await self._link.read(key)
+            if observed is not None:
+                seen |= _of_container(observed, nested=is_nested(identifier))
+        return seen
 
     async def _finish(self, pod: PodRecord | None, tracked: TrackedPod) -> Result:
         """Write the profiles of a pod that has ended, unless something may still come in."""
@@ -221,63 +185,32 @@ class RecordingReconciler:
         for container in tracked.containers:
             if missing.get(container.name):
                 container.missed = True
-            seen = container.observation
-            if _is_worth_a_profile(seen):
-                await self._write(tracked, container, seen)
-            elif container.missed or container.done:
-                problem = f"nothing was recorded of container {container.name}: no profile is written"
-                self._tell(tracked, NOTHING, problem)
+            expected = container.missed or bool(container.done)
+            await self._pods.conclude(tracked, container, expected=expected)
         await self._reject(list(tracked.keys()))
-        self._over_since.pop(tracked.uid, None)
-        self._checkpoint.remove(tracked.uid)
-        await self._checkpoint.save()
-        if not self._book.is_present(tracked.uid):
-            self._forget(tracked.uid)
-        return DONE
-
-    def _forget(self, uid: str) -> None:
-        self._book.forget(uid)
-        self._acceptor.forget(uid)
-
-    def _waited_s(self, tracked: TrackedPod) -> float:
-        """How long ago the end of a pod was seen."""
-        now_s = self._clock.monotonic()
-        return now_s - self._over_since.setdefault(tracked.uid, now_s)
+        await self._pods.drop(tracked)
+        return self._pods.leave(tracked.uid)
 
     def _is_hopeless(self, tracked: TrackedPod) -> bool:
         """Whether the recorder has been away for so long that nobody waits for it."""
-        return self._waited_s(tracked) > HOPELESS_S and not self._link.is_recording
+        return self._pods.waited_s(tracked) > HOPELESS_S and not self._link.is_recording
 
     def _may_come(self, tracked: TrackedPod) -> bool:
-        waited_s = self._waited_s(tracked)
+        waited_s = self._pods.waited_s(tracked)
         if self._link.is_recording:
             return waited_s < GRACE_S
         return waited_s < NO_RECORDER_S
 
-    async def _write(
-        self, tracked: TrackedPod, container: TrackedContainer, seen: Observation, snapshot: str = ""
-    ) -> None:
-        lost = lost_since(tracked.losses or Losses(), self._link.losses) + container.missed
-        try:
-            await self._collector.write(tracked, container, seen, lost, snapshot)
-        except (TerminalError, NotFoundError) as error:
-            # Users were told, or their namespace is gone; other containers have profiles of their own.
-            log.error("Cannot store a recorded profile", error=error, pod=tracked.name)
-
     async def _sweep(self) -> Result:
         """Reject what belongs to nobody who is recorded; look again while something is undecided."""
-        now_s = self._clock.monotonic()
+        now_s = self._pods.clock.monotonic()
         for one in self._sightings.all():
-            pod = self._book.get(one.pod_uid)
+            pod = self._pods.book.get(one.pod_uid)
             foreign = pod is not None and not pod.traces
-            if self._checkpoint.get(one.pod_uid) is None and (foreign or not waits(one, now_s)):
+            if self._pods.checkpoint.get(one.pod_uid) is None and (foreign or not waits(one, now_s)):
                 await self._link.reject(one.key)
                 self._sightings.drop(one.key)
         return Result(SWEEP_EVERY_S if self._sightings.all() else None)
-
-    def _tell(self, tracked: TrackedPod, reason: str, message: str) -> None:
-        about = reference_of(tracked.namespace, tracked.name, tracked.uid)
-        self._events.event(about, WARNING, reason, message)
 
 
 def _ids(pod: PodRecord | None) -> tuple[str, ...]:
@@ -318,8 +251,3 @@ def _guess(tracked: TrackedPod) -> dict[str, str]:
     nameless = [one.name for one in tracked.containers if not one.keys and not one.done]
     left = [one for one, spare in tracked.spare.items() if not spare.pause and not is_nested(one)]
     return {left[0]: nameless[0]} if len(nameless) == len(left) == 1 else {}
-
-
-def _is_worth_a_profile(seen: Observation) -> bool:
-    """Whether a program ran: the container runtime alone makes no profile."""
-    return any(seen.numbers(cls, Phase.PROGRAM) for cls in SyscallClass)
