@@ -20,7 +20,7 @@ from spo.names import (
     SNAPSHOT_ANNOTATION,
     SNAPSHOT_OF_ANNOTATION,
 )
-from tests.fakes.api_server import Call, Fault, cut, refuse
+from tests.fakes.api_server import Call, Fault, cut, refuse, send_json
 from tests.fakes.recording_node import NS, RecorderServer, RecordingNode, allowed, identifier
 from tests.fakes.rpc_server import short_folder
 
@@ -406,8 +406,28 @@ async def test_refused_profile_is_tried_again(node: RecordingNode, code: int) ->
     await node.settled()
 
 
-async def test_namespace_that_is_gone_ends_its_recordings(node: RecordingNode) -> None:
-    node.api.plan(is_new_profile, refuse(404))
+async def namespace_goes(_: Call, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What API servers answer while they delete a namespace."""
+    cause = {
+        "reason": "NamespaceTerminating",
+        "message": f"namespace {NS} is being terminated",
+        "field": "metadata.namespace",
+    }
+    why = f"unable to create new content in namespace {NS} because it is being terminated"
+    body = {
+        "kind": "Status",
+        "status": "Failure",
+        "message": f'seccompprofiles "rec-c" is forbidden: {why}',
+        "reason": "Forbidden",
+        "details": {"name": "rec-c", "kind": "seccompprofiles", "causes": [cause]},
+        "code": 403,
+    }
+    await send_json(writer, 403, body)
+
+
+@pytest.mark.parametrize("answer", [refuse(404), namespace_goes], ids=["gone", "going"])
+async def test_namespace_that_goes_ends_its_recordings(node: RecordingNode, answer: Fault) -> None:
+    node.api.plan(is_new_profile, answer)
     await node.record()
     await run_once(node, "web", "mkdir", collected=False)
     await node.until(lambda: any(map(is_new_profile, node.api.calls)))

@@ -13,7 +13,7 @@ from spo.daemon.recording.pods import PodBook, reference_of
 from spo.daemon.recording.tracking import TrackedContainer, TrackedPod
 from spo.errors import TerminalError
 from spo.kube.clock import Clock
-from spo.kube.errors import NotFoundError
+from spo.kube.errors import NamespaceTerminatingError, NotFoundError
 from spo.kube.events import WARNING, EventRecorder
 
 log = klog.get("recorder-spod")
@@ -122,7 +122,7 @@ class RecordedPods:
         lost = self._lost(tracked) + container.missed
         try:
             await self.collector.write(tracked, container, seen, lost, snapshot)
-        except (TerminalError, NotFoundError) as error:
+        except (TerminalError, NotFoundError, NamespaceTerminatingError) as error:
             # Users were told, or their namespace is gone; other containers have profiles of their own.
             log.error("Cannot store a recorded profile", error=error, pod=tracked.name)
 
