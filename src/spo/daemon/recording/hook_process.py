@@ -62,7 +62,7 @@ class HookRecordings:
         self._book = PodBook(self._pod_changed)
         self._checkpoint = Checkpoint(RecordingsFile(root, settings.operator_namespace, "hook"))
         self._directory = directory
-        pods = RecordedPods(
+        self._pods = RecordedPods(
             self._book,
             Acceptor(followed.recordings, TRACE_SYSCALL_ANNOTATION, self._events, clock),
             self._checkpoint,
@@ -71,7 +71,7 @@ class HookRecordings:
             clock,
         )
         source = HookSource(HookFiles(directory, writer_uid=writer_uid), machine)
-        self._reconciler = HookReconciler(pods, source)
+        self._reconciler = HookReconciler(self._pods, source)
         self._controller = Controller("recorder-hook-spod", self._reconciler, workers=WORKERS, clock=clock)
 
     @property
@@ -84,9 +84,8 @@ class HookRecordings:
         await self._checkpoint.load()
         self._followed.listen(lambda pod: pod.hook, self._book.observed, self._recording_changed)
         self._reconciler.begin()
-        # Pods that were recorded when the last process looked: some may be gone.
-        for pod in self._checkpoint.tracked.pods.values():
-            self._controller.enqueue(Request(pod.namespace, pod.uid))
+        for request in self._pods.known():
+            self._controller.enqueue(request)
         self._controller.enqueue(SWEEP)
         async with asyncio.TaskGroup() as group:
             others = [group.create_task(one) for one in (self._events.run(), self._watch())]
@@ -113,7 +112,5 @@ class HookRecordings:
             self._controller.enqueue(Request(pod.namespace, pod.uid))
 
     def _recording_changed(self, old: RecordingRecord | None, new: RecordingRecord | None) -> None:
-        changed = new or old
-        for pod in self._book.traced():
-            if changed is not None and pod.namespace == changed.namespace:
-                self._controller.enqueue(Request(pod.namespace, pod.uid))
+        for request in self._pods.concerned(old, new):
+            self._controller.enqueue(request)

@@ -60,7 +60,7 @@ class LogRecordings:
         self._calls = LogBook(machine, self._container_changed, self._progressed)
         self._drain: Drain | None = None
         self._told: dict[str, None] = {}
-        pods = RecordedPods(
+        self._pods = RecordedPods(
             self._book,
             Acceptor(followed.recordings, TRACE_LOGS_ANNOTATION, self._events, clock),
             self._checkpoint,
@@ -69,7 +69,7 @@ class LogRecordings:
             clock,
             lost=lambda pod: may_lack(pod.log, self._calls.position),
         )
-        self._reconciler = LogsReconciler(pods, self._calls, self._drain_if_possible)
+        self._reconciler = LogsReconciler(self._pods, self._calls, self._drain_if_possible)
         self._controller = Controller("recorder-logs-spod", self._reconciler, workers=WORKERS, clock=clock)
 
     @property
@@ -91,9 +91,8 @@ class LogRecordings:
         await self._checkpoint.load()
         self._progressed()
         self._followed.listen(lambda pod: pod.logs, self._book.observed, self._recording_changed)
-        # Pods that were recorded when the last process looked: some may be gone.
-        for pod in self._checkpoint.tracked.pods.values():
-            self._controller.enqueue(Request(pod.namespace, pod.uid))
+        for request in self._pods.known():
+            self._controller.enqueue(request)
         async with asyncio.TaskGroup() as group:
             events = group.create_task(self._events.run())
             try:
@@ -119,10 +118,8 @@ class LogRecordings:
             self._controller.enqueue(Request(pod.namespace, pod.uid))
 
     def _recording_changed(self, old: RecordingRecord | None, new: RecordingRecord | None) -> None:
-        changed = new or old
-        for pod in self._book.traced():
-            if changed is not None and pod.namespace == changed.namespace:
-                self._controller.enqueue(Request(pod.namespace, pod.uid))
+        for request in self._pods.concerned(old, new):
+            self._controller.enqueue(request)
 
     def _tell_unsupported(self, pod: LoggedPod) -> None:
         """Say that nothing comes of it, rather than nothing."""

@@ -71,7 +71,7 @@ class Recordings:
             clock=clock,
             server_uids=server_uids,
         )
-        pods = RecordedPods(
+        self._pods = RecordedPods(
             self._book,
             Acceptor(followed.recordings, TRACE_BPF_ANNOTATION, self._events, clock),
             self._checkpoint,
@@ -80,7 +80,7 @@ class Recordings:
             clock,
             lost=lambda pod: lost_since(pod.losses or Losses(), self._link.losses),
         )
-        self._reconciler = RecordingReconciler(pods, self._sightings, self._link)
+        self._reconciler = RecordingReconciler(self._pods, self._sightings, self._link)
         self._controller = Controller("recorder-spod", self._reconciler, workers=WORKERS, clock=clock)
 
     @property
@@ -111,11 +111,9 @@ class Recordings:
             self._controller.enqueue(Request(pod.namespace, pod.uid))
 
     def _recording_changed(self, old: RecordingRecord | None, new: RecordingRecord | None) -> None:
-        changed = new or old
         self._decide_whether_to_record()
-        for pod in self._book.traced():
-            if changed is not None and pod.namespace == changed.namespace:
-                self._pod_changed(pod)
+        for request in self._pods.concerned(old, new):
+            self._controller.enqueue(request)
 
     def _decide_whether_to_record(self) -> None:
         """While there is a recording every namespace is recorded: a pod may start faster than we hear."""
@@ -148,7 +146,6 @@ class Recordings:
             self._pod_changed(pod)
 
     def _wake_tracked(self) -> None:
-        """Pods that were recorded when this process, or the last one, last looked: some may be gone."""
-        for pod in self._checkpoint.tracked.pods.values():
-            self._controller.enqueue(Request(pod.namespace, pod.uid))
+        for request in self._pods.known():
+            self._controller.enqueue(request)
         self._decide_whether_to_record()

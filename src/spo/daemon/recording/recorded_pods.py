@@ -5,11 +5,12 @@ from typing import Final
 
 from spo import klog
 from spo.bpf.observation import Observation, Phase, SyscallClass
-from spo.controller import DONE, Result
+from spo.controller import DONE, Request, Result
 from spo.daemon.recording.acceptor import Acceptor
 from spo.daemon.recording.checkpoint import Checkpoint
 from spo.daemon.recording.collector import Collector
 from spo.daemon.recording.pods import PodBook, reference_of
+from spo.daemon.recording.recordings import RecordingRecord
 from spo.daemon.recording.tracking import TrackedContainer, TrackedPod
 from spo.errors import TerminalError
 from spo.kube.clock import Clock
@@ -47,6 +48,21 @@ class RecordedPods:
         self._events = events
         self._lost = lost
         self._over_since: dict[str, float] = {}
+
+    def known(self) -> list[Request]:
+        """Those that were recorded when this process, or the last one, last looked: some may be gone."""
+        return [Request(pod.namespace, pod.uid) for pod in self.checkpoint.tracked.pods.values()]
+
+    def concerned(self, old: RecordingRecord | None, new: RecordingRecord | None) -> list[Request]:
+        """Those that a recording may select which has changed; a listener's arguments."""
+        changed = new or old
+        if changed is None:
+            return []
+        return [
+            Request(pod.namespace, pod.uid)
+            for pod in self.book.traced()
+            if pod.namespace == changed.namespace
+        ]
 
     def tell(self, tracked: TrackedPod, reason: str, message: str) -> None:
         """Warn whoever looks at the pod."""
