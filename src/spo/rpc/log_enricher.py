@@ -160,6 +160,8 @@ class Losses(_Message, tag="losses", frozen=True):
     """Lines that nobody took from our output; they were counted."""
     merged: Amount = 0
     """Records that were counted under the executable ``other``."""
+    kernel_dropped: Amount = 0
+    """Records that the kernel dropped before any listener could have them, such as at its backlog limit."""
 
 
 class Count(_Message, tag="count", frozen=True):

@@ -208,6 +208,12 @@ def test_losses_are_exported_without_counting_twice(side: Side) -> None:
     assert side.value("log_enricher_lost_total", reason="process_gone") == 1
 
 
+def test_what_the_kernel_dropped_is_exported_from_zero_on(side: Side) -> None:
+    assert side.value("log_enricher_lost_total", reason="kernel_dropped") == 0
+    side.send(1, losses=Losses(kernel_dropped=2))
+    assert side.value("log_enricher_lost_total", reason="kernel_dropped") == 2
+
+
 def test_find_is_answered(side: Side) -> None:
     peer: Any = SimpleNamespace(subscribed=False)
     assert side.service.handle(peer, Find([Wanted("d" * 64)])) == Found([])

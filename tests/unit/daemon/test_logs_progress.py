@@ -84,6 +84,8 @@ def test_losses_that_matter_to_recordings() -> None:
     one.tell(losses=Losses(gaps=2, process_gone=3, not_printed=100, no_container=100, merged=100))
     assert one.book.position is not None
     assert one.book.position.lost == 5
+    one.tell(losses=Losses(gaps=2, process_gone=3, kernel_dropped=2))
+    assert one.book.position.lost == 7
 
 
 def at(

@@ -115,6 +115,7 @@ class World:
         self.now_s = 100.0
         self.daemon = Daemon()
         self.lost = Losses()
+        self.dropped = 0
         self.numbers: tuple[int, int] | None = (5, 10)
         self.settled = True
         self.waiting = WaitingRoom(lambda: self.now_s)
@@ -136,6 +137,9 @@ class World:
 
     def losses(self) -> Losses:
         return self.lost
+
+    def look_for_losses(self) -> None:
+        self.lost = msgspec.structs.replace(self.lost, kernel_dropped=self.dropped)
 
     def serials(self) -> tuple[int, int] | None:
         return self.numbers
@@ -232,6 +236,64 @@ def test_draining_waits_for_records_on_their_way(world: World) -> None:
     world.later(SETTLE_S)
     assert world.drained() == [1]
     assert world.last_count().losses == Losses(gaps=3)
+
+
+def test_draining_tells_what_the_kernel_has_dropped(world: World) -> None:
+    world.connect()
+    world.dropped = 4
+    world.later(1.0)
+    assert world.last_count().losses == Losses()
+    world.conversation.event(Drain(1))
+    world.later(SETTLE_S)
+    assert isinstance(world.daemon.told[-1], Drained)
+    assert world.last_count().losses == Losses(kernel_dropped=4)
+
+
+def test_losses_that_show_while_a_batch_is_on_its_way_are_told_before_the_end(world: World) -> None:
+    world.connect()
+    world.enricher.handle(RECORD)
+    world.later(1.0)  # asks whose container it is, and collects what is known
+    world.enricher.handle(RECORD)
+    world.conversation.tick(dry=True)
+    world.now_s += 1.0
+    world.conversation.tick(dry=True)
+    assert isinstance(world.daemon.calls[-1][0], Count)
+    world.conversation.event(Drain(1))
+    world.dropped = 4
+    world.now_s += SETTLE_S
+    world.conversation.tick(dry=True)
+    world.daemon.answer()
+    assert isinstance(world.daemon.told[-1], Drained)
+    assert world.last_count().losses == Losses(kernel_dropped=4)
+
+
+def test_new_losses_are_told_without_records(world: World) -> None:
+    world.connect()
+    world.lost = Losses(kernel_dropped=2)
+    assert world.conversation.deadline_s() is None
+    world.conversation.tell_losses()
+    world.later(0.0)
+    assert world.last_count().losses == Losses(kernel_dropped=2)
+    assert world.conversation.deadline_s() is None
+
+
+def test_losses_from_before_a_new_connection_follow_the_batch_that_had_no_answer(world: World) -> None:
+    world.connect()
+    world.lost = Losses(kernel_dropped=2)
+    world.conversation.tell_losses()
+    world.conversation.tick(dry=True)
+    world.disconnect()
+    world.lost = Losses(kernel_dropped=5)
+    world.connect()
+    assert world.last_count().losses == Losses(kernel_dropped=5)
+
+
+def test_the_end_tells_what_the_kernel_has_dropped(world: World) -> None:
+    world.connect()
+    world.dropped = 1
+    world.conversation.finish()
+    world.daemon.answer()
+    assert world.last_count().losses == Losses(kernel_dropped=1)
 
 
 def test_draining_ends_though_records_never_do(world: World) -> None:

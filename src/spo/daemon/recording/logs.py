@@ -19,7 +19,7 @@ MAX_DONE: Final = 1000
 CLOCKS_S: Final = 1.0
 """The API server tells when a pod was created in whole seconds."""
 
-RECORDS: Final = ("overruns", "gaps", "process_gone", "backlog_full", "unreadable")
+RECORDS: Final = ("overruns", "gaps", "process_gone", "backlog_full", "unreadable", "kernel_dropped")
 """Of the losses of the enricher, those that may be calls of a container that is recorded."""
 
 Drain = Callable[[], Awaitable[bool | None]]

@@ -37,7 +37,10 @@ class Origin(Protocol):
     """Where the records come from, as far as it matters whether some are missing."""
 
     def losses(self) -> Losses:
-        """What was lost."""
+        """What was lost, as far as it is known."""
+
+    def look_for_losses(self) -> None:
+        """Find out what it costs something to know."""
 
     def serials(self) -> tuple[int, int] | None:
         """First and last serial number; ``None``: not all are seen."""
@@ -92,6 +95,7 @@ class Conversation:
         self._clock = clock
         self._is_counting = False
         self._count_s = 0.0
+        self._has_more = False
         self._draining: _Draining | None = None
         self._next_drain = 0
 
@@ -118,12 +122,13 @@ class Conversation:
 
     def link_changed(self, is_ready: bool) -> None:
         """The connection is there, or lost."""
-        self._is_counting = False
+        self._is_counting, self._has_more = False, False
         self._draining, self._next_drain = None, 0
         if is_ready:
             self._waiting.ask_all()
             self._counts.connected()
             self._send_counts()
+            self._has_more = True  # that may have been a batch from before
 
     def event(self, event: object) -> None:
         """The daemon says something."""
@@ -151,8 +156,13 @@ class Conversation:
                 self._drain(draining)
         self._count(now_s)
 
+    def tell_losses(self) -> None:
+        """There are new ones: tell them without waiting for records."""
+        self._count_s = self._count_s or self._clock()
+
     def finish(self) -> None:
         """Begin to tell everything, for the last time."""
+        self._origin.look_for_losses()
         self._tell_all()
 
     def _ask(self, now_s: float) -> None:
@@ -181,6 +191,7 @@ class Conversation:
 
     def _drain(self, draining: _Draining) -> None:
         draining.is_read = True
+        self._origin.look_for_losses()
         self._waiting.ask_all()
         wanted = self._waiting.due()
         if not wanted:
@@ -224,6 +235,7 @@ class Conversation:
             self._send_counts()
 
     def _send_counts(self) -> None:
+        self._has_more = self._is_counting  # the batch that is on its way does not know the latest losses
         if not self._link.is_ready or self._is_counting:
             return
         first, through = self._origin.serials() or (None, 0)
@@ -239,7 +251,7 @@ class Conversation:
         self._is_counting = False
         self._counts.acknowledged()
         self._counts.calls.forget(answer.done)
-        if self._counts.is_waiting:
+        if self._counts.is_waiting or self._has_more:
             self._send_counts()
         self._say_drained()
 

@@ -30,7 +30,11 @@ _NLM_F_ACK: Final = 4
 _STATUS_BACKLOG_LIMIT: Final = 0x10
 
 _HEADER: Final = struct.Struct("=IHHII")
-_STATUS: Final = struct.Struct("=10I")
+_WORDS: Final = 10
+_STATUS: Final = struct.Struct(f"={_WORDS}I")
+_BACKLOG_LIMIT: Final = 5
+_LOST: Final = 6
+"""Which words of the status they are."""
 _ERROR: Final = struct.Struct("=i")
 _TYPE: Final = struct.Struct("=H")
 
@@ -197,32 +201,65 @@ class BacklogLimit:
             log.warning("Cannot restore the audit backlog limit", limit=self._before, problem=str(error))
 
     def _get(self) -> int:
-        return _STATUS.unpack_from(self._ask(_AUDIT_GET, b""))[5]  # type: ignore[no-any-return] # struct
+        return _status(self._namespace)[_BACKLOG_LIMIT]
 
     def _set(self, limit: int) -> None:
-        status = [0] * 10
-        status[0], status[5] = _STATUS_BACKLOG_LIMIT, limit
-        self._ask(_AUDIT_SET, _STATUS.pack(*status))
+        status = [0] * _WORDS
+        status[0], status[_BACKLOG_LIMIT] = _STATUS_BACKLOG_LIMIT, limit
+        _ask(self._namespace, _AUDIT_SET, _STATUS.pack(*status))
 
-    def _ask(self, kind: int, content: bytes) -> bytes:
-        """Send a request; its answer, which is empty if the kernel only says that it is done."""
-        with in_network_namespace(self._namespace, _open_control) as control:
-            length = _HEADER.size + len(content)
-            control.sendto(_HEADER.pack(length, kind, _NLM_F_REQUEST | _NLM_F_ACK, 1, 0) + content, (0, 0))
-            answer = b""
-            while True:
-                data = control.recv(_MESSAGE_BYTES)
-                got = _HEADER.unpack_from(data)[1]
-                if got == kind:
-                    answer = data[_HEADER.size :]
-                elif got == _NLMSG_ERROR:
-                    number = -_ERROR.unpack_from(data, _HEADER.size)[0]
-                    if number:
-                        raise OSError(number, os.strerror(number))
-                    if answer or kind != _AUDIT_GET:
-                        return answer
-                if answer and kind == _AUDIT_GET:
+
+def dropped_records(namespace: Path | None) -> int:
+    """How many records the kernel has dropped since it booted, or since somebody set this to 0. 32 bits.
+
+    At the backlog limit, at the rate limit, without memory, and those that it cannot keep for an audit
+    daemon. Records that did not fit the receive buffer of a listener, such as :class:`AuditSocket`, are not
+    among them.
+
+    Args:
+        namespace: see :func:`in_network_namespace`.
+
+    Raises:
+        SourceError: the namespace cannot be entered.
+        OSError: the kernel refuses (needs CAP_AUDIT_CONTROL), or does not answer.
+    """
+    return _status(namespace)[_LOST]
+
+
+def _status(namespace: Path | None) -> tuple[int, ...]:
+    return status_words(_ask(namespace, _AUDIT_GET, b""))
+
+
+def status_words(answer: bytes) -> tuple[int, ...]:
+    """The first fields of ``struct audit_status``, to which kernels have added others at the end.
+
+    Raises:
+        SourceError: the answer is too short.
+    """
+    if len(answer) < _STATUS.size:
+        raise SourceError(f"the kernel tells {len(answer)} bytes of its audit status, not {_STATUS.size}")
+    return _STATUS.unpack_from(answer)
+
+
+def _ask(namespace: Path | None, kind: int, content: bytes) -> bytes:
+    """Send a request; its answer, which is empty if the kernel only says that it is done."""
+    with in_network_namespace(namespace, _open_control) as control:
+        length = _HEADER.size + len(content)
+        control.sendto(_HEADER.pack(length, kind, _NLM_F_REQUEST | _NLM_F_ACK, 1, 0) + content, (0, 0))
+        answer = b""
+        while True:
+            data = control.recv(_MESSAGE_BYTES)
+            got = _HEADER.unpack_from(data)[1]
+            if got == kind:
+                answer = data[_HEADER.size :]
+            elif got == _NLMSG_ERROR:
+                number = -_ERROR.unpack_from(data, _HEADER.size)[0]
+                if number:
+                    raise OSError(number, os.strerror(number))
+                if answer or kind != _AUDIT_GET:
                     return answer
+            if answer and kind == _AUDIT_GET:
+                return answer
 
 
 def _open_control() -> socket.socket:

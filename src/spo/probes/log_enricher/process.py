@@ -18,9 +18,10 @@ from spo.probes.log_enricher.counts import Counts
 from spo.probes.log_enricher.enricher import Enricher
 from spo.probes.log_enricher.forks import DRAIN_S, ForkEvents
 from spo.probes.log_enricher.gone import GoneProcesses
+from spo.probes.log_enricher.kernel_losses import KernelLosses
 from spo.probes.log_enricher.link import DaemonLink
 from spo.probes.log_enricher.log_file import POLL_S
-from spo.probes.log_enricher.netlink import BacklogLimit, SourceError
+from spo.probes.log_enricher.netlink import BacklogLimit, SourceError, dropped_records
 from spo.probes.log_enricher.output import Output
 from spo.probes.log_enricher.owners import Owners
 from spo.probes.log_enricher.settings import LogEnricherSettings
@@ -154,6 +155,11 @@ class _Loop:
             settle_s=SETTLE_FILES_S if self._polls else SETTLE_S,
             clock=time.monotonic,
         )
+        self._kernel = KernelLosses(
+            lambda: dropped_records(settings.network_namespace),
+            batch_s=settings.count_pause_s,
+            clock=time.monotonic,
+        )
         self._more: set[RecordSource] = set()
         self._print_s = 0.0
         self._poll_s = 0.0
@@ -193,6 +199,7 @@ class _Loop:
                 self._forks_s = now_s + DRAIN_S
                 self._forks.drain()
             self._link.tick()
+            self._watch_kernel()
             self._conversation.tick(dry=not self._more)
             self._print(now_s)
             self._nap(now_s)
@@ -219,6 +226,12 @@ class _Loop:
         if not source.pump(self._enricher.handle, time.monotonic()):
             self._more.discard(source)
 
+    def _watch_kernel(self) -> None:
+        if self._enricher.has_news:
+            self._kernel.records_came()
+        if self._kernel.tick():
+            self._conversation.tell_losses()
+
     def _nap(self, now_s: float) -> None:
         """Let some records gather, where one round follows the other and no new process appears.
 
@@ -235,7 +248,12 @@ class _Loop:
     def _timeout_s(self) -> float | None:
         if self._more:
             return 0.0
-        deadlines = [self._link.next_deadline_s(), self._print_s or None, self._conversation.deadline_s()]
+        deadlines = [
+            self._link.next_deadline_s(),
+            self._print_s or None,
+            self._conversation.deadline_s(),
+            self._kernel.due_s,
+        ]
         if self._polls:
             deadlines.append(self._poll_s)
         if self._forks is not None:
@@ -258,6 +276,10 @@ class _Loop:
         """See :class:`spo.probes.log_enricher.conversation.Origin`."""
         return self._gone.first_serial is None and all(source.is_settled for source in self._sources)
 
+    def look_for_losses(self) -> None:
+        """See :class:`spo.probes.log_enricher.conversation.Origin`."""
+        self._kernel.look()
+
     def losses(self) -> Losses:
         """See :class:`spo.probes.log_enricher.conversation.Origin`."""
         tally, waiting = self._enricher.tally, self._waiting
@@ -272,6 +294,7 @@ class _Loop:
             unreadable=sum(source.unreadable for source in self._sources),
             not_printed=self._output.dropped,
             merged=self._counts.merged,
+            kernel_dropped=self._kernel.lost,
         )
 
     def _print(self, now_s: float) -> None:
