@@ -44,15 +44,16 @@ def burn_deep(levels: int) -> None:
 
 
 def burn_at(levels: int) -> None:
-    """Many stacks: each of its own depth."""
-    end_s = time.thread_time() + BURNT_S
+    """Many stacks: some samples of each depth."""
+    for level in range(levels):
+        recurse(level, time.thread_time() + 5 * cpu.PERIOD_NS / 1e9)
+
+
+def recurse(levels: int, end_s: float) -> None:
+    if levels:
+        recurse(levels - 1, end_s)
     while time.thread_time() < end_s:
-        for level in range(levels):
-            recurse(level)
-
-
-def recurse(levels: int) -> int:
-    return recurse(levels - 1) if levels else sum(range(2000))
+        sum(range(1000))
 
 
 def seconds(profile: ReadProfile, function: str) -> float:
@@ -94,7 +95,7 @@ def test_deep_stacks_are_cut_and_many_are_counted_together(
     monkeypatch.setattr(cpu, "MAX_FRAMES", 10)
     monkeypatch.setattr(cpu, "MAX_STACKS", 3)
     profiler.start()
-    burn_at(30)
+    burn_at(8)
     profile = read_profile(profiler.stop())
     stacks = [[frame[0] for frame in stack] for stack, _ in profile.samples]
     assert max(len(stack) for stack in stacks) == 10
