@@ -16,6 +16,8 @@ from spo.probes.log_enricher.waiting import WaitingRoom
 from spo.rpc.frames import MAX_FRAME_BYTES
 from spo.rpc.log_enricher import (
     MAX_ENTRIES,
+    MAX_TEXT,
+    AppArmorCount,
     Count,
     Counted,
     Drain,
@@ -76,10 +78,15 @@ def test_most_news_fit_a_frame() -> None:
     book = CallBook()
     for container in range(MAX_ENTRIES):
         for number in range(MAX_NUMBERS):
-            book.add(f"{container:064x}", NATIVE, 1000 + number, b'"sh"')
-    batch = Count("s" * 64, 1, [], Losses(), book.take())
-    assert len(batch.seen) == MAX_ENTRIES
-    assert len(message(1, batch)) < MAX_FRAME_BYTES
+            book.add(f"{container:064x}", NATIVE, 0x7FFF0000 + number, b'"sh"')
+    text = "\U0001f600" * MAX_TEXT
+    entry = AppArmorCount(A, "n" * 63, "p" * 253, "c" * 63, text, 1 << 40, text, text, text, text)
+    told = 0
+    while taken := book.take():
+        told += sum(len(one.numbers) for one in taken)
+        batch = Count("s" * 64, 1, [entry] * MAX_ENTRIES, Losses(), taken)
+        assert len(message(1, batch)) < MAX_FRAME_BYTES
+    assert told == MAX_ENTRIES * MAX_NUMBERS
 
 
 class Daemon:

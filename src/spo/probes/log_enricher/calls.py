@@ -10,6 +10,9 @@ MAX_RECORDED: Final = 1000
 MAX_NUMBERS: Final = 1024
 """Of one container, architecture and kind of maker: more than any table has."""
 
+MAX_TOLD: Final = 20_000
+"""Syscalls in one message, beside those of one more entry: with the counts in it, it must fit a frame."""
+
 _RUNTIMES: Final = (b'"runc:[', b'"crun"', b'"crun:[', b'"youki:[')
 """How the names of threads of container runtimes begin, as records have them."""
 
@@ -68,10 +71,12 @@ class CallBook:
     def take(self) -> list[SeenCalls]:
         """News for one message."""
         taken: list[SeenCalls] = []
+        told = 0
         for container_id in list(self._news):
             news = self._containers[container_id].news
-            while news and len(taken) < MAX_ENTRIES:
+            while news and len(taken) < MAX_ENTRIES and told < MAX_TOLD:
                 (architecture, by_runtime), numbers = news.popitem()
+                told += len(numbers)
                 taken.append(SeenCalls(container_id, architecture, sorted(numbers), by_runtime))
             if news:
                 break
