@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Coroutine, Iterator
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,7 @@ ALIASES: Final = {
 }
 _PATH: Final = click.Path(path_type=Path)
 _ENABLER: Final = "non-root-enabler"
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class _Start(NamedTuple):
@@ -221,14 +223,19 @@ def node_cleanup(root: Path, pins: Path | None, namespace: str, message: Path | 
     from spo.host.node_cleanup import clean  # noqa: PLC0415 - see above
     from spo.host.node_paths import pin_root  # noqa: PLC0415 - see above
 
+    if not _NAMESPACE.fullmatch(namespace):
+        raise click.BadParameter(f"{namespace!r} is no name of a namespace", param_hint="--namespace")
     usual = root / str(pin_root(PurePosixPath("/"), namespace)).lstrip("/")
+    if pins is not None and (".." in pins.parts or pins.parent.parts[-3:] != usual.parent.parts[-3:]):
+        # All that is in it is removed.
+        raise click.BadParameter(f"{pins} is no directory in {usual.parent}", param_hint="--pins")
     shipped = Path(SHIPPED_PROFILES_DIR)
     done = clean(root, namespace, pins or usual, shipped if shipped.is_dir() else None)
     for one in done.kept:
         setup_log.warning("Left on the node", what=one)
     setup_log.info("Cleaned the node", removed=done.removed, left=len(done.kept))
     if message is not None:
-        message.write_text("\n".join(done.kept))
+        message.write_text("\n".join(done.kept), errors="backslashreplace")
     if done.kept:
         sys.exit(3)
 

@@ -143,14 +143,18 @@ def _remove_tree(directory: Path, cleaned: Cleaned, owner: int | None) -> None:
     """Remove a directory with what ``owner`` (``None``: anybody) has made in it; links are not followed."""
     try:
         with opened_directory(directory) as opened:
+            device = os.fstat(opened).st_dev
             entries = list(_bottom_up(opened))
     except FileNotFoundError:
+        return
+    except RecursionError:  # only somebody who means harm makes such
+        cleaned.keep(directory, "its directories are nested too deep")
         return
     except OSError as error:
         cleaned.keep(directory, f"{error.strerror}; it is no directory of the operator")
         return
     for relative in entries:
-        _remove_entry(directory, relative, cleaned, owner)
+        _remove_entry(directory, relative, cleaned, owner, device)
     _remove_directory(directory, cleaned)
 
 
@@ -161,7 +165,9 @@ def _bottom_up(opened: int) -> Iterator[PurePosixPath]:
             yield PurePosixPath(folder) / name
 
 
-def _remove_entry(top: Path, relative: PurePosixPath, cleaned: Cleaned, owner: int | None) -> None:
+def _remove_entry(
+    top: Path, relative: PurePosixPath, cleaned: Cleaned, owner: int | None, device: int
+) -> None:
     try:
         with _parent_of(top, relative) as parent:
             found = os.stat(relative.name, dir_fd=parent, follow_symlinks=False)
@@ -169,6 +175,8 @@ def _remove_entry(top: Path, relative: PurePosixPath, cleaned: Cleaned, owner: i
                 with suppress(OSError):  # what is in it stays, and has been named
                     os.rmdir(relative.name, dir_fd=parent)
                     cleaned.removed += 1
+            elif found.st_dev != device:
+                cleaned.keep(top / relative, "it is on another file system, which somebody has mounted there")
             elif owner is not None and found.st_uid != owner and not _is_recording(relative):
                 cleaned.keep(top / relative, f"it belongs to uid {found.st_uid}, not to the operator")
             else:

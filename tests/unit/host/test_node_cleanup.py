@@ -1,10 +1,13 @@
 """What the clean-up takes from a node, and what it leaves."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from spo.__main__ import cli
 from spo.host.claims_file import ClaimsFile
 from spo.host.node_cleanup import Cleaned, clean
 from spo.host.node_paths import pin_root
@@ -96,6 +99,37 @@ def test_link_in_the_place_of_our_directory_is_refused(node: Path, tmp_path: Pat
     profiles.symlink_to(outside.parent)
     assert any(str(profiles) in text for text in cleaned(node).kept)
     assert outside.exists()
+
+
+def test_directories_that_are_nested_too_deep_are_named(node: Path) -> None:
+    profiles = node / "var/lib/security-profiles-operator"
+    inner = os.open(profiles, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=inner)
+        outer, inner = inner, os.open("d", os.O_RDONLY, dir_fd=inner)
+        os.close(outer)
+    os.close(inner)
+    try:
+        assert any(str(profiles) in text for text in cleaned(node).kept)
+    finally:
+        subprocess.run(("rm", "-rf", str(profiles)), check=True)  # shutil.rmtree does not go so deep
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("--namespace=../../etc", "is no name of a namespace"),
+        ("--pins=/etc", "is no directory in"),
+        ("--pins=/sys/fs/bpf", "is no directory in"),
+        ("--pins=/sys/fs/bpf/..", "is no directory in"),
+    ],
+)
+def test_options_that_lead_elsewhere_are_refused(node: Path, option: str, problem: str) -> None:
+    before = left(node)
+    result = CliRunner().invoke(cli, ["node-cleanup", f"--root={node}", option])
+    assert result.exit_code == 2
+    assert problem in result.output
+    assert left(node) == before
 
 
 @pytest.mark.parametrize("kind", ["directory", "link"])
