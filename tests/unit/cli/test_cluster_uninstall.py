@@ -17,12 +17,13 @@ from spo.api.seccomp_profile import SECCOMP_PROFILES
 from spo.cli.__main__ import run_cli
 from spo.cli.cluster_status.objects import DaemonPod
 from spo.cli.cluster_uninstall.inventory import Found, Inventory, take_inventory
-from spo.cli.cluster_uninstall.nodes import cleanup_pod, judge
+from spo.cli.cluster_uninstall.nodes import NAMESPACE, clean_nodes, cleanup_pod, judge
 from spo.cli.cluster_uninstall.objects import (
     CLUSTER_KINDS,
     CRDS,
     CUSTOM,
     DEPLOYMENTS,
+    PODS,
     THING_NAMESPACES,
     Thing,
     is_our_finalizer,
@@ -293,6 +294,23 @@ async def test_cluster_that_refuses_the_cleanup_is_uninstalled_nevertheless(
     assert left.startswith("node n1 was not cleaned: no host paths")
     assert "on n1, as root: rm -rf" in left
     assert (await take_inventory(client, NS)).is_empty
+
+
+async def test_namespace_of_somebody_else_is_not_used_for_the_cleanup(client: KubeClient) -> None:
+    await client.create(THING_NAMESPACES, {"metadata": {"name": NAMESPACE}})
+    found = await clean_nodes(client, replace(INSTALLED, nodes=["n1"]), 1)
+    assert found.clean == []
+    assert found.left[0].startswith(f"node n1 was not cleaned: namespace {NAMESPACE} is somebody else's")
+    assert (await client.get(THING_NAMESPACES, NAMESPACE)).metadata.name == NAMESPACE
+
+
+async def test_pod_of_an_earlier_cleanup_says_nothing_about_this_one(client: KubeClient) -> None:
+    await client.create(THING_NAMESPACES, {"metadata": {"name": NAMESPACE, "labels": {"app": NS}}})
+    earlier = {"metadata": {"name": "node-cleanup-0"}, "status": {"phase": "Succeeded"}}
+    await client.create(PODS, earlier, NAMESPACE)
+    found = await clean_nodes(client, replace(INSTALLED, nodes=["n1"]), 0.2)
+    assert found.clean == []
+    assert found.left[0].startswith("node n1 was not cleaned")
 
 
 async def test_object_that_somebody_else_keeps_is_named(client: KubeClient) -> None:

@@ -49,7 +49,13 @@ async def clean_nodes(client: KubeClient, inventory: Inventory, timeout_s: float
         timeout_s: for each node.
     """
     found = NodesCleaned()
-    await _make_namespace(client, timeout_s)
+    if not await _make_namespace(client, timeout_s):
+        why = f"namespace {NAMESPACE} is somebody else's, without the label app={OPERATOR_NAME}"
+        by_hand = command(inventory)
+        found.left += [
+            f"node {one} was not cleaned: {why}; on {one}, as root: {by_hand}" for one in inventory.nodes
+        ]
+        return found
     try:
         for begin in range(0, len(inventory.nodes), AT_ONCE):
             await _clean(client, inventory, inventory.nodes[begin : begin + AT_ONCE], timeout_s, found)
@@ -145,7 +151,11 @@ async def _clean(
         name = f"{CLEANUP}-{index}"
         try:
             await _create(client, cleanup_pod(inventory, name, node), timeout_s)
-        except (ForbiddenError, InvalidError) as error:  # a policy of the cluster; the rest goes nevertheless
+        except (
+            AlreadyExistsError,
+            ForbiddenError,
+            InvalidError,
+        ) as error:  # a policy of the cluster; the rest goes nevertheless
             found.left.append(f"node {node} was not cleaned: {error}; on {node}, as root: {by_hand}")
         else:
             names[name] = node
@@ -166,29 +176,35 @@ async def _clean(
         await gone(client, _PODS, name, NAMESPACE, timeout_s)
 
 
-async def _make_namespace(client: KubeClient, timeout_s: float) -> None:
+async def _make_namespace(client: KubeClient, timeout_s: float) -> bool:
+    """``False``: there is one that is not ours."""
     body = {"metadata": {"name": NAMESPACE, "labels": {"app": OPERATOR_NAME, **_PRIVILEGED}}}
     async for _ in patience(timeout_s, POLL_S):
         try:
             await client.create(THING_NAMESPACES, body)
         except AlreadyExistsError:
             present = await client.get(THING_NAMESPACES, NAMESPACE)
+            if present.metadata.labels.get("app") != OPERATOR_NAME:
+                return False
             if present.metadata.deletion_timestamp:
                 continue  # of a run that was cut short
-        return
+        return True
     await gone(client, THING_NAMESPACES, NAMESPACE, None, 0)
+    return False
 
 
 async def _create(client: KubeClient, body: Json, timeout_s: float) -> None:
     """Create a pod; in the first moments of a namespace it has no service account yet."""
-    last: ForbiddenError | None = None
+    last: ForbiddenError | AlreadyExistsError | None = None
     async for _ in patience(min(timeout_s, 10.0), POLL_S):
         try:
             await client.create(_PODS, body, NAMESPACE)
         except ForbiddenError as error:
             last = error
-        except AlreadyExistsError:
-            return
+        except AlreadyExistsError as error:  # of a run that was cut short, and perhaps of another node
+            last = error
+            with suppress(NotFoundError):
+                await client.delete(_PODS, body["metadata"]["name"], NAMESPACE, grace_period_s=0)
         else:
             return
     if last is not None:
