@@ -29,6 +29,8 @@ _STAMP_ONLY: Final = re.compile(_STAMP)
 _SHORTEST_STAMP: Final = len("audit(1.000:1")
 _LONGEST_STAMP: Final = len("audit(12345678901.000:12345678901234567890): ")
 _MAX_KNOWN: Final = 4096
+_LONG: Final = 1024
+"""Bytes; longer ones are not kept: with 4096 of the longest names there would be no memory left."""
 _SeccompFields = tuple[int, bytes, bytes, int, int]
 _AVC: Final = re.compile(rb"avc:  ?(?:denied|granted)  ?\{ ([a-z0-9_]+(?: [a-z0-9_]+)*) \} for  ?")
 _APPARMOR: Final = re.compile(rb'(?=apparmor=")')
@@ -116,6 +118,8 @@ class SeccompMessages:
             return SeccompRecord(int(seconds + millis), int(serial), *known)
         record = parse_record(SECCOMP_TYPE, text)
         if isinstance(record, SeccompRecord):
+            if len(what) > _LONG:
+                return record
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             self._known[what] = record[2:]

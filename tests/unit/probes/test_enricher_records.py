@@ -327,3 +327,19 @@ def test_what_is_remembered_is_bounded_over_all_containers(node: Node) -> None:
         total += sum(entry.count for entry in batch.entries)
         node.counts.acknowledged()
     assert total == 8 * 4000
+
+
+def test_long_names_of_executables_leave_room(node: Node) -> None:
+    node.knows()
+    records = 1500
+    for number in range(records):
+        node.enricher.handle(NGINX._replace(executable=b'"/%08d' % number + b"x" * 8000 + b'"'))
+    (target,) = node.enricher._targets.values()
+    kept = {id(deed): deed for deed in (*target.deeds.values(), *node.enricher._dirty) if deed}
+    assert sum(len(deed.before) for deed in kept.values()) < 4_000_000
+    node.enricher.collect()
+    total = 0
+    while (batch := node.counts.batch(Losses())) is not None:
+        total += sum(entry.count for entry in batch.entries)
+        node.counts.acknowledged()
+    assert total == records

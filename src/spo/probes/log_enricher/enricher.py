@@ -31,7 +31,9 @@ MAX_CONTAINERS: Final = 1000
 MAX_DEEDS: Final = 4096
 """Different (executable, syscall) pairs of one container that are remembered, ..."""
 MAX_ALL_DEEDS: Final = 20_000
-"""... and of all: some 500 bytes each."""
+"""... and of all: some 500 bytes each, ..."""
+LONG_EXECUTABLE: Final = 128
+"""... and what is as long as this in the name of an executable counts as one more: workloads choose it."""
 
 
 class Printing(StrEnum):
@@ -191,11 +193,14 @@ class Enricher:
 
     def collect(self) -> None:
         """Give what came since the last call to the counts."""
+        self._add_up()
+        self._has_news = False
+
+    def _add_up(self) -> None:
         for deed in self._dirty:
             self._counts.add(deed.key, deed.count)
             deed.count = 0
         self._dirty.clear()
-        self._has_news = False
 
     def _dispatch(self, target: _Target, record: Record) -> None:
         if type(record) is not SeccompRecord:
@@ -223,14 +228,16 @@ class Enricher:
         target.printed.add(key)
         return True
 
-    def _make_room(self) -> None:
+    def _make_room(self, executable: bytes = b"") -> None:
         """Forget what makes lines quick and unique, if it has become too much; no count is lost by that."""
-        self._remembered += 1
+        weight = 1 + len(executable) // LONG_EXECUTABLE
+        self._remembered += weight
         if self._remembered > MAX_ALL_DEEDS:
+            self._add_up()  # what has news is kept as well
             for target in self._targets.values():
                 target.deeds.clear()
                 target.printed.clear()
-            self._remembered = 1
+            self._remembered = weight
 
     def _head(self) -> str:
         """Up to the message, as ``spo.klog`` writes it."""
@@ -248,7 +255,7 @@ class Enricher:
             self._record(target.container, comm, *what[1:])
         if len(target.deeds) >= MAX_DEEDS:
             target.deeds.clear()
-        self._make_room()
+        self._make_room(what[0])
         deed = target.deeds[what] = self._deed(target.container, *what)
         return deed
 
