@@ -16,7 +16,9 @@ from spo.probes.log_enricher.enricher import MAX_ALL_DEEDS, Enricher, Printing, 
 from spo.probes.log_enricher.owners import Owner
 from spo.probes.log_enricher.waiting import (
     MAX_CONTAINERS,
+    MAX_TEXT_OF_CONTAINER,
     MAX_WAITING_OF_CONTAINER,
+    MAX_WAITING_TEXT,
     WAITING_S,
     WaitingRoom,
 )
@@ -185,6 +187,19 @@ def test_what_waits_is_bounded(node: Node) -> None:
         node.waiting.wait(f"{number:064x}", None, NGINX)
     assert node.waiting.full == 5 + 4  # A is one of them
     assert len(node.waiting.due()) == MAX_ENTRIES
+
+
+def test_long_texts_that_wait_are_bounded(node: Node) -> None:
+    long = NGINX._replace(executable=b"x" * 8000)
+    fits = MAX_TEXT_OF_CONTAINER // (8000 + len(NGINX.comm))
+    for _ in range(fits + 3):
+        node.waiting.wait(A, None, long)
+    assert (node.waiting.full, node.waiting.waiting_records) == (3, fits)
+    assert len(node.waiting.leave(A)) == fits
+    for number in range(5):
+        for _ in range(fits):
+            node.waiting.wait(f"{number:064x}", None, long)
+    assert node.waiting.waiting_records == MAX_WAITING_TEXT // (8000 + len(NGINX.comm))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from spo.rpc.log_enricher import MAX_ENTRIES, Wanted
 MAX_CONTAINERS: Final = 1000
 MAX_WAITING_RECORDS: Final = 50_000
 MAX_WAITING_OF_CONTAINER: Final = 10_000
+MAX_WAITING_TEXT: Final = 32 * 1024 * 1024
+"""Characters in all of them: names of files and programs, which workloads choose."""
+MAX_TEXT_OF_CONTAINER: Final = 8 * 1024 * 1024
 WAITING_S: Final = 600.0
 """How long records wait for their container to become known; those of sandboxes wait in vain."""
 _FIRST_PAUSE_S: Final = 0.25
@@ -19,7 +22,7 @@ _LAST_PAUSE_S: Final = 10.0
 class _Container:
     """A container that the daemon does not know yet."""
 
-    __slots__ = ("ask_s", "expires_s", "pause_s", "pod_uid", "records")
+    __slots__ = ("ask_s", "expires_s", "pause_s", "pod_uid", "records", "text")
 
     def __init__(self, pod_uid: str | None, now_s: float) -> None:
         self.pod_uid = pod_uid
@@ -27,6 +30,8 @@ class _Container:
         self.pause_s = _FIRST_PAUSE_S
         self.expires_s = now_s + WAITING_S
         self.records: list[Record] = []
+        self.text = 0
+        """Characters in the records."""
 
 
 class WaitingRoom:
@@ -40,6 +45,7 @@ class WaitingRoom:
         self._clock = clock
         self._waiting: dict[str, _Container] = {}
         self._records = 0
+        self._text = 0
         self.full = 0
         """Records that found no place to wait."""
         self.expired = 0
@@ -54,11 +60,19 @@ class WaitingRoom:
                 self.full += 1
                 return False
             waiting = self._waiting[container_id] = _Container(pod_uid, self._clock())
-        if len(waiting.records) >= MAX_WAITING_OF_CONTAINER or self._records >= MAX_WAITING_RECORDS:
+        text = sum(len(value) for value in record if isinstance(value, str | bytes))
+        if (
+            len(waiting.records) >= MAX_WAITING_OF_CONTAINER
+            or self._records >= MAX_WAITING_RECORDS
+            or waiting.text + text > MAX_TEXT_OF_CONTAINER
+            or self._text + text > MAX_WAITING_TEXT
+        ):
             self.full += 1
         else:
             waiting.records.append(record)
+            waiting.text += text
             self._records += 1
+            self._text += text
         return first
 
     def due(self) -> list[Wanted]:
@@ -69,6 +83,7 @@ class WaitingRoom:
             if waiting.expires_s <= now_s:
                 del self._waiting[container_id]
                 self._records -= len(waiting.records)
+                self._text -= waiting.text
                 self.expired += len(waiting.records)
             elif waiting.ask_s <= now_s and len(wanted) < MAX_ENTRIES:
                 waiting.ask_s = now_s + waiting.pause_s
@@ -91,6 +106,7 @@ class WaitingRoom:
         if waiting is None:
             return []
         self._records -= len(waiting.records)
+        self._text -= waiting.text
         return waiting.records
 
     @property
