@@ -1,6 +1,5 @@
 """Words that others see: API group, labels, finalizers, paths, annotations. Each lives here once."""
 
-from hashlib import sha256
 from typing import Final
 
 API_GROUP: Final = "security-profiles-operator.x-k8s.io"
@@ -194,4 +193,7 @@ def apart(operator_namespace: str) -> str:
     """
     if operator_namespace == OPERATOR_NAME:
         return ""
+    # Only here: OpenSSL, which it loads, would be a tenth of the memory of the probes.
+    from hashlib import sha256  # noqa: PLC0415 - see above
+
     return f"-{sha256(operator_namespace.encode()).hexdigest()[:12]}"
