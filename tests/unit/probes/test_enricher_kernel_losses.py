@@ -1,11 +1,13 @@
 """Records that the kernel dropped itself, by a counter that others may reset."""
 
-import logging
+import io
 import re
 import sys
+from collections.abc import Iterator
 
 import pytest
 
+from spo import klog
 from spo.probes.log_enricher.kernel_losses import PAUSE_S, KernelLosses
 from spo.probes.log_enricher.netlink import SourceError, status_words
 
@@ -31,6 +33,15 @@ class Kernel:
 
     def losses(self) -> KernelLosses:
         return KernelLosses(self.ask, batch_s=1.0, clock=lambda: self.now_s)
+
+
+@pytest.fixture
+def details() -> Iterator[io.StringIO]:
+    """The log with verbosity 1."""
+    written = io.StringIO()
+    klog.configure(1, written)
+    yield written
+    klog.configure(0)
 
 
 def test_only_the_increase_counts() -> None:
@@ -105,9 +116,8 @@ def test_records_without_end_make_it_look_now_and_then() -> None:
     ],
 )
 def test_who_may_not_ask_says_so_once_and_only_to_those_who_want_details(
-    problem: OSError | SourceError, caplog: pytest.LogCaptureFixture
+    problem: OSError | SourceError, details: io.StringIO
 ) -> None:
-    caplog.set_level(logging.DEBUG)
     kernel = Kernel()
     kernel.problem = problem
     losses = kernel.losses()
@@ -116,12 +126,13 @@ def test_who_may_not_ask_says_so_once_and_only_to_those_who_want_details(
     assert not losses.look()
     assert kernel.asked == 1
     assert losses.lost == 0
-    lines = [one for one in caplog.records if "audit records that the kernel drops" in one.getMessage()]
-    assert [one.levelno for one in lines] == [logging.DEBUG]
+    assert details.getvalue().count("audit records that the kernel drops") == 1
+    klog.configure(0, details)
+    kernel.losses()
+    assert details.getvalue().count("audit records that the kernel drops") == 1
 
 
-def test_kernel_that_does_not_answer_in_time_is_asked_again_later(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+def test_kernel_that_does_not_answer_in_time_is_asked_again_later(details: io.StringIO) -> None:
     kernel = Kernel(lost=7)
     losses = kernel.losses()
     kernel.problem = TimeoutError("timed out")
@@ -134,7 +145,7 @@ def test_kernel_that_does_not_answer_in_time_is_asked_again_later(caplog: pytest
     kernel.now_s = losses.due_s
     assert losses.tick()
     assert losses.lost == 2
-    assert len(caplog.records) == 1
+    assert len(details.getvalue().splitlines()) == 1
 
 
 @pytest.mark.parametrize("length", [40, 44])
